@@ -102,7 +102,8 @@ func Parse(image []byte) (*File, error) {
 // checks. The file must stay open as long as something is asked of the result; what was returned
 // does not need it.
 func Open(src io.ReaderAt, size int64) (*File, error) {
-	return parse(&File{src: src, size: uint64(size), unread: uint64(size), read: make(map[*Section][]byte)})
+	return parse(&File{src: src, size: uint64(size), unread: uint64(size),
+		read: make(map[*Section][]byte)})
 }
 
 func parse(f *File) (*File, error) {
@@ -119,7 +120,8 @@ func parse(f *File) (*File, error) {
 	}
 	f.Type, f.Machine = elf.Type(le.Uint16(f.header[16:])), elf.Machine(le.Uint16(f.header[18:]))
 	if f.Type != elf.ET_DYN && f.Type != elf.ET_EXEC {
-		return nil, fail(16, "ELF header: file type", fmt.Errorf("%w: %v, want a shared object", ErrUnsupported, f.Type))
+		return nil, fail(16, "ELF header: file type", fmt.Errorf("%w: %v, want a shared object",
+			ErrUnsupported, f.Type))
 	}
 	if err := f.parseSegments(); err != nil {
 		return nil, err
@@ -137,9 +139,12 @@ func checkIdent(image []byte, size uint64) error {
 	case image[elf.EI_CLASS] != byte(elf.ELFCLASS64):
 		return fail(elf.EI_CLASS, "ELF header: class", fmt.Errorf("%w: not 64-bit", ErrUnsupported))
 	case image[elf.EI_DATA] != byte(elf.ELFDATA2LSB):
-		return fail(elf.EI_DATA, "ELF header: byte order", fmt.Errorf("%w: not little-endian", ErrUnsupported))
-	case image[elf.EI_VERSION] != byte(elf.EV_CURRENT) || le.Uint32(image[20:]) != uint32(elf.EV_CURRENT):
-		return fail(elf.EI_VERSION, "ELF header: version", fmt.Errorf("%w: not version 1", ErrUnsupported))
+		return fail(elf.EI_DATA, "ELF header: byte order", fmt.Errorf("%w: not little-endian",
+			ErrUnsupported))
+	case image[elf.EI_VERSION] != byte(elf.EV_CURRENT) ||
+		le.Uint32(image[20:]) != uint32(elf.EV_CURRENT):
+		return fail(elf.EI_VERSION, "ELF header: version",
+			fmt.Errorf("%w: not version 1", ErrUnsupported))
 	case size > maxImage:
 		return fail(0, "ELF file", fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported))
 	}

@@ -35,7 +35,8 @@ int f_old(void) { return 1; }
 int f_new(void) { return 2; }
 `
 
-const versionScript = "V_1 { global: f; g; h; writable; constant; local: *; };\nV_2 { global: h; } V_1;\n"
+const versionScript = "V_1 { global: f; g; h; writable; constant; local: *; };\nV_2 { global: h; " +
+	"} V_1;\n"
 
 var build = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "elfx-test")
@@ -48,9 +49,10 @@ var build = sync.OnceValues(func() ([]byte, error) {
 			return nil, err
 		}
 	}
-	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=0x0123456789abcdef",
-		"-Wl,-soname,libx.so", "-Wl,-z,relro",
-		"-nostdlib", "-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=4096", "-Wl,--version-script=a.map", "-o", "a.so", "a.c", "-lc")
+	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14",
+		"-Wl,--build-id=0x0123456789abcdef", "-Wl,-soname,libx.so", "-Wl,-z,relro",
+		"-nostdlib", "-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=4096",
+		"-Wl,--version-script=a.map", "-o", "a.so", "a.c", "-lc")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.Join(err, errors.New(string(out)))
@@ -84,13 +86,16 @@ func TestFileIsDebugElfs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Type != want.Type || f.Machine != want.Machine || len(f.Sections) != len(want.Sections) || len(f.Segments) != len(want.Progs) {
-		t.Fatalf("file is %v, %v, with %d sections and %d segments", f.Type, f.Machine, len(f.Sections), len(f.Segments))
+	if f.Type != want.Type || f.Machine != want.Machine || len(f.Sections) != len(want.Sections) ||
+		len(f.Segments) != len(want.Progs) {
+		t.Fatalf("file is %v, %v, with %d sections and %d segments", f.Type, f.Machine,
+			len(f.Sections), len(f.Segments))
 	}
 	for i := range f.Sections {
 		s, w := &f.Sections[i], want.Sections[i]
-		got := elf.SectionHeader{Name: f.Name(s), Type: s.Type, Flags: s.Flags, Addr: s.Addr, Offset: s.Offset, Size: s.Size,
-			Link: s.Link, Info: s.Info, Addralign: s.Align, Entsize: s.Entsize, FileSize: s.Size}
+		got := elf.SectionHeader{Name: f.Name(s), Type: s.Type, Flags: s.Flags, Addr: s.Addr,
+			Offset: s.Offset, Size: s.Size, Link: s.Link, Info: s.Info, Addralign: s.Align,
+			Entsize: s.Entsize, FileSize: s.Size}
 		if got != w.SectionHeader {
 			t.Errorf("section %d is %+v, want %+v", i, got, w.SectionHeader)
 		}
@@ -104,11 +109,13 @@ func TestFileIsDebugElfs(t *testing.T) {
 	}
 	for i, p := range f.Segments {
 		w := want.Progs[i]
-		if p != (elfx.Segment{Type: w.Type, Flags: w.Flags, Offset: w.Off, Vaddr: w.Vaddr, Filesz: w.Filesz, Memsz: w.Memsz}) {
+		if p != (elfx.Segment{Type: w.Type, Flags: w.Flags, Offset: w.Off, Vaddr: w.Vaddr,
+			Filesz: w.Filesz, Memsz: w.Memsz}) {
 			t.Errorf("segment %d is %+v, want %+v", i, p, w.ProgHeader)
 		}
 	}
-	if s := f.Find(".text"); s == nil || f.Name(s) != ".text" || f.Find(".tex") != nil || f.Find("") != nil {
+	if s := f.Find(".text"); s == nil || f.Name(s) != ".text" || f.Find(".tex") != nil ||
+		f.Find("") != nil {
 		t.Errorf("Find(.text): %+v", s)
 	}
 }
@@ -160,8 +167,9 @@ func TestVersions(t *testing.T) {
 			got[name+" hidden"] = "@" + str(v.NameOff)
 		}
 	}
-	want := map[string]string{"f": "@@V_1 ", "g": "@@V_1 ", "h": "@@V_2 ", "h hidden": "@V_1", "puts": "@@GLIBC_2.2.5 libc.so.6",
-		"writable": "@@V_1 ", "constant": "@@V_1 ", "V_1": "@@V_1 ", "V_2": "@@V_2 "}
+	want := map[string]string{"f": "@@V_1 ", "g": "@@V_1 ", "h": "@@V_2 ", "h hidden": "@V_1",
+		"puts": "@@GLIBC_2.2.5 libc.so.6", "writable": "@@V_1 ", "constant": "@@V_1 ",
+		"V_1": "@@V_1 ", "V_2": "@@V_2 "}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("versions (-want +got):\n%s", d)
 	}
@@ -176,13 +184,16 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, data, bss, relro := f.Find(".text"), f.Find(".data"), f.Find(".bss"), f.Find(".data.rel.ro")
+	text, data, bss, relro := f.Find(".text"), f.Find(".data"), f.Find(".bss"),
+		f.Find(".data.rel.ro")
 	for name, tc := range map[string]struct {
 		addr     uint64
 		writable bool
 	}{
-		"text": {text.Addr, false}, "data": {data.Addr, true}, "bss": {bss.Addr, true}, "relro": {relro.Addr, false},
-		"before everything": {farAway, false}, "header": {0, false}, "constant": {f.Find(".rodata").Addr, false},
+		"text": {text.Addr, false}, "data": {data.Addr, true}, "bss": {bss.Addr, true},
+		"relro":             {relro.Addr, false},
+		"before everything": {farAway, false}, "header": {0, false},
+		"constant": {f.Find(".rodata").Addr, false},
 	} {
 		if got := m.Writable(tc.addr); got != tc.writable {
 			t.Errorf("%s is writable: %t", name, got)
@@ -219,7 +230,8 @@ func TestPatchableEntries(t *testing.T) {
 	}
 	functions := 0
 	for i := range symtab.Len() {
-		if s := symtab.Row(i); slices.Contains(entries, s.Value-14) && elf.ST_TYPE(s.Info) == elf.STT_FUNC {
+		if s := symtab.Row(i); slices.Contains(entries, s.Value-14) &&
+			elf.ST_TYPE(s.Info) == elf.STT_FUNC {
 			functions++
 		}
 	}
@@ -322,7 +334,8 @@ func readBoth(t testing.TB, image []byte) (*contents, error) {
 	if fileErr != nil && strings.Contains(fileErr.Error(), "tables overlap") {
 		return want, err
 	}
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" || fmt.Sprint(err) != fmt.Sprint(fileErr) {
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" ||
+		fmt.Sprint(err) != fmt.Sprint(fileErr) {
 		t.Fatalf("in memory: %v; as a file: %v (-memory +file):\n%s", err, fileErr, d)
 	}
 	return want, err
@@ -341,45 +354,66 @@ func TestErrors(t *testing.T) {
 		size int
 		want string
 	}{
-		"no magic":                       {0, 0, 1, "ELF header at 0x0: not an ELF file"},
-		"section table outside":          {40, 1 << 40, 8, "section table at 0x10000000000: lies outside the file"},
-		"size of section headers":        {58, 63, 2, "wrong size of the entries"},
-		"section names outside":          {62, 200, 2, "index of the section names"},
-		"names are no string table":      {section(f, ".shstrtab") + sectionType, 1, 4, "section names at"},
-		"section outside":                {section(f, ".text") + sectionOffset, 1 << 62, 8, "section 1"},
-		"section too large":              {section(f, ".text") + sectionSize, 1 << 63, 8, "lies outside the file"},
-		"section name outside":           {section(f, ".text") + sectionName, 1 << 20, 4, "name of section"},
-		"size of program headers":        {54, 55, 2, "program header table"},
-		"program headers outside":        {32, 1 << 40, 8, "program header table"},
-		"segment outside":                {64 + 8, 1 << 40, 8, "segment 0"},
-		"segments out of order":          {64 + 16, 1 << 40, 8, "not in the order"},
-		"memory smaller than file":       {64 + 40, 1, 8, "not in the order"},
-		"symbols of another size":        {section(f, ".dynsym") + sectionEntsize, 23, 8, "symbol table"},
-		"symbols without names":          {section(f, ".dynsym") + sectionLink, 0, 4, "section 0 does not exist"},
-		"names of symbols far away":      {section(f, ".dynsym") + sectionLink, 1 << 31, 4, "does not exist"},
-		"half a symbol":                  {section(f, ".dynsym") + sectionSize, 25, 8, "wrong size"},
-		"symbol's name outside":          {in(".dynsym", 24), 1 << 20, 4, "name of symbol 1"},
-		"names do not end":               {in(".dynstr", int(f.Find(".dynstr").Size)-1), 'x', 1, "does not end in NUL"},
-		"dynamic section without end":    {section(f, ".dynamic") + sectionSize, 16, 8, "has no end"},
-		"dynamic name outside":           {in(".dynamic", 8), 1 << 40, 8, "name in the dynamic section"},
-		"note too large":                 {in(".note.gnu.build-id", 4), 1 << 31, 4, "note at"},
-		"note's name too large":          {in(".note.gnu.build-id", 0), 1<<32 - 1, 4, "note at"},
-		"half a note":                    {section(f, ".note.gnu.build-id") + sectionSize, 8, 8, "note at"},
-		"empty build-id":                 {in(".note.gnu.build-id", 4), 0, 4, "build-id at"},
-		"half a patchable entry":         {section(f, elfx.EntriesSection) + sectionSize, 7, 8, elfx.EntriesSection},
-		"half a relocation":              {section(f, ".rela.dyn") + sectionSize, 25, 8, "relocations"},
-		"version definition: too many":   {section(f, ".gnu.version_d") + sectionInfo, 9, 4, "number of records"},
-		"version definition: too few":    {section(f, ".gnu.version_d") + sectionInfo, 1, 4, "number of records"},
-		"version definition: next":       {in(".gnu.version_d", 16), 4, 4, "outside the section"},
-		"version definition: far away":   {in(".gnu.version_d", 16), 1 << 31, 4, "outside the section"},
-		"version definition: auxiliary":  {in(".gnu.version_d", 12), 1 << 31, 4, "outside the section"},
+		"no magic": {0, 0, 1, "ELF header at 0x0: not an ELF file"},
+		"section table outside": {40, 1 << 40, 8,
+			"section table at 0x10000000000: lies outside the file"},
+		"size of section headers": {58, 63, 2, "wrong size of the entries"},
+		"section names outside":   {62, 200, 2, "index of the section names"},
+		"names are no string table": {section(f, ".shstrtab") + sectionType, 1, 4,
+			"section names at"},
+		"section outside": {section(f, ".text") + sectionOffset, 1 << 62, 8,
+			"section 1"},
+		"section too large": {section(f, ".text") + sectionSize, 1 << 63, 8,
+			"lies outside the file"},
+		"section name outside": {section(f, ".text") + sectionName, 1 << 20, 4,
+			"name of section"},
+		"size of program headers":  {54, 55, 2, "program header table"},
+		"program headers outside":  {32, 1 << 40, 8, "program header table"},
+		"segment outside":          {64 + 8, 1 << 40, 8, "segment 0"},
+		"segments out of order":    {64 + 16, 1 << 40, 8, "not in the order"},
+		"memory smaller than file": {64 + 40, 1, 8, "not in the order"},
+		"symbols of another size": {section(f, ".dynsym") + sectionEntsize, 23, 8,
+			"symbol table"},
+		"symbols without names": {section(f, ".dynsym") + sectionLink, 0, 4,
+			"section 0 does not exist"},
+		"names of symbols far away": {section(f, ".dynsym") + sectionLink, 1 << 31, 4,
+			"does not exist"},
+		"half a symbol": {section(f, ".dynsym") + sectionSize, 25, 8,
+			"wrong size"},
+		"symbol's name outside": {in(".dynsym", 24), 1 << 20, 4, "name of symbol 1"},
+		"names do not end": {in(".dynstr", int(f.Find(".dynstr").Size)-1), 'x', 1,
+			"does not end in NUL"},
+		"dynamic section without end": {section(f, ".dynamic") + sectionSize, 16, 8,
+			"has no end"},
+		"dynamic name outside": {in(".dynamic", 8), 1 << 40, 8,
+			"name in the dynamic section"},
+		"note too large":        {in(".note.gnu.build-id", 4), 1 << 31, 4, "note at"},
+		"note's name too large": {in(".note.gnu.build-id", 0), 1<<32 - 1, 4, "note at"},
+		"half a note": {section(f, ".note.gnu.build-id") + sectionSize, 8, 8,
+			"note at"},
+		"empty build-id": {in(".note.gnu.build-id", 4), 0, 4, "build-id at"},
+		"half a patchable entry": {section(f, elfx.EntriesSection) + sectionSize, 7, 8,
+			elfx.EntriesSection},
+		"half a relocation": {section(f, ".rela.dyn") + sectionSize, 25, 8,
+			"relocations"},
+		"version definition: too many": {section(f, ".gnu.version_d") + sectionInfo, 9, 4,
+			"number of records"},
+		"version definition: too few": {section(f, ".gnu.version_d") + sectionInfo, 1, 4,
+			"number of records"},
+		"version definition: next": {in(".gnu.version_d", 16), 4, 4, "outside the section"},
+		"version definition: far away": {in(".gnu.version_d", 16), 1 << 31, 4,
+			"outside the section"},
+		"version definition: auxiliary": {in(".gnu.version_d", 12), 1 << 31, 4,
+			"outside the section"},
 		"version definition: own record": {in(".gnu.version_d", 12), 0, 4, "outside the section"},
-		"version need: auxiliary":        {in(".gnu.version_r", 8), 1 << 31, 4, "outside the section"},
-		"version need: file":             {in(".gnu.version_r", 4), 1 << 31, 4, "outside the file"},
-		"version need: count":            {in(".gnu.version_r", 2), 2, 2, "number of records"},
-		"version need: name":             {in(".gnu.version_r", 16+8), 1 << 31, 4, "outside the file"},
-		"version need: index":            {in(".gnu.version_r", 16+6), 1, 2, "reserved"},
-		"versions of another size":       {section(f, ".gnu.version") + sectionEntsize, 4, 8, ".gnu.version at"},
+		"version need: auxiliary": {in(".gnu.version_r", 8), 1 << 31, 4,
+			"outside the section"},
+		"version need: file":  {in(".gnu.version_r", 4), 1 << 31, 4, "outside the file"},
+		"version need: count": {in(".gnu.version_r", 2), 2, 2, "number of records"},
+		"version need: name":  {in(".gnu.version_r", 16+8), 1 << 31, 4, "outside the file"},
+		"version need: index": {in(".gnu.version_r", 16+6), 1, 2, "reserved"},
+		"versions of another size": {section(f, ".gnu.version") + sectionEntsize, 4, 8,
+			".gnu.version at"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -388,7 +422,8 @@ func TestErrors(t *testing.T) {
 			binary.LittleEndian.PutUint64(v[:], tc.v)
 			copy(bad[tc.off:tc.off+tc.size], v[:])
 			_, err := readBoth(t, bad)
-			if _, ok := errors.AsType[*elfx.Error](err); !ok || !strings.Contains(err.Error(), tc.want) {
+			if _, ok := errors.AsType[*elfx.Error](err); !ok ||
+				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
 			}
 		})

@@ -49,9 +49,11 @@ func buildID(data []byte, s *Section) ([]byte, error) {
 		if desc+descSize > int64(len(rest)) {
 			return nil, fail(s.Offset+uint64(off), "note", errBounds)
 		}
-		if le.Uint32(rest[8:]) == noteBuildID && string(rest[noteHeader:noteHeader+nameSize]) == gnuNoteOwner {
+		if le.Uint32(rest[8:]) == noteBuildID &&
+			string(rest[noteHeader:noteHeader+nameSize]) == gnuNoteOwner {
 			if descSize == 0 || descSize > maxBuildID {
-				return nil, fail(s.Offset+uint64(off), "build-id", errors.New("length is not 1 to 64 bytes"))
+				return nil, fail(s.Offset+uint64(off), "build-id",
+					errors.New("length is not 1 to 64 bytes"))
 			}
 			return rest[desc : desc+descSize : desc+descSize], nil
 		}

@@ -48,11 +48,13 @@ func TestOpenFileThatShrinks(t *testing.T) {
 		if err == nil {
 			continue // nobody asked for the rest
 		}
-		if e, ok := errors.AsType[*elfx.Error](err); c != nil || !ok || !errors.Is(err, io.ErrUnexpectedEOF) {
+		if e, ok := errors.AsType[*elfx.Error](err); c != nil || !ok ||
+			!errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("%d bytes are left: %v, %v", n, e, err)
 		}
 	}
-	if _, err := readAll(elfx.Open(bytes.NewReader(full[:len(full)-1]), int64(len(full)))); err == nil {
+	if _, err := readAll(elfx.Open(bytes.NewReader(full[:len(full)-1]),
+		int64(len(full)))); err == nil {
 		t.Error("the end of the section table was not missed")
 	}
 }
@@ -82,8 +84,10 @@ func TestOpenReadError(t *testing.T) {
 			t.Errorf("from %#x on: %v, %v", from, c, err)
 		}
 	}
-	onlyCode := codeBroken{bytes.NewReader(full), int64(text.Offset), int64(text.Offset + text.Size)}
-	if c, err := readAll(elfx.Open(onlyCode, int64(len(full)))); c != nil || !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "code at") {
+	onlyCode := codeBroken{bytes.NewReader(full), int64(text.Offset),
+		int64(text.Offset + text.Size)}
+	if c, err := readAll(elfx.Open(onlyCode, int64(len(full)))); c != nil ||
+		!errors.Is(err, errBroken) || !strings.Contains(err.Error(), "code at") {
 		t.Errorf("code only: %v, %v", c, err)
 	}
 }
@@ -105,14 +109,16 @@ func (r codeBroken) ReadAt(b []byte, off int64) (int, error) {
 func TestOpenOverlappingParts(t *testing.T) {
 	bad := image(t)
 	f := parse(t, bad)
-	for _, name := range []string{".dynstr", ".strtab", ".shstrtab"} { // each the whole file, which ends in NUL
+	for _, name := range []string{".dynstr", ".strtab", ".shstrtab"} {
+		// each the whole file, which ends in NUL
 		at := section(f, name)
 		binary.LittleEndian.PutUint64(bad[at+sectionOffset:], 0)
 		binary.LittleEndian.PutUint64(bad[at+sectionSize:], uint64(len(bad)))
 	}
 	bad[len(bad)-1] = 0
 	r := &countingReader{ReaderAt: bytes.NewReader(bad)}
-	if c, err := readAll(elfx.Open(r, int64(len(bad)))); c != nil || err == nil || !strings.Contains(err.Error(), "overlap") {
+	if c, err := readAll(elfx.Open(r, int64(len(bad)))); c != nil || err == nil ||
+		!strings.Contains(err.Error(), "overlap") {
 		t.Errorf("%v, %v", c, err)
 	}
 	if r.n > len(bad) {
@@ -154,7 +160,8 @@ func TestOpenManySegmentsOfTheSameCode(t *testing.T) {
 	for i := range segments {
 		// Far apart, so that what was read for one is of no use for the next.
 		addr := uint64(i*size + i%2*(size/2))
-		if code := m.Code(addr); len(code) < 2048 || !slices.Equal(code[:8], file[i%2*(size/2):][:8]) {
+		if code := m.Code(addr); len(code) < 2048 ||
+			!slices.Equal(code[:8], file[i%2*(size/2):][:8]) {
 			t.Fatalf("segment %d: %d bytes of code", i, len(code))
 		}
 	}

@@ -56,12 +56,15 @@ func decodeSection(b []byte) Section {
 // parseSections reads the section table and the section names.
 func (f *File) parseSections() error {
 	f.Shoff = le.Uint64(f.header[40:])
-	entsize, count, names := le.Uint16(f.header[58:]), le.Uint16(f.header[60:]), le.Uint16(f.header[62:])
+	entsize, count, names := le.Uint16(f.header[58:]), le.Uint16(f.header[60:]),
+		le.Uint16(f.header[62:])
 	switch {
 	case f.Shoff == 0:
-		return fail(40, "ELF header: section table", fmt.Errorf("%w: the file has none", ErrUnsupported))
+		return fail(40, "ELF header: section table", fmt.Errorf("%w: the file has none",
+			ErrUnsupported))
 	case count == 0 || count >= uint16(elf.SHN_LORESERVE) || names >= uint16(elf.SHN_LORESERVE):
-		return fail(60, "ELF header: number of sections", fmt.Errorf("%w: 0, or 65280 and more", ErrUnsupported))
+		return fail(60, "ELF header: number of sections", fmt.Errorf("%w: 0, or 65280 and more",
+			ErrUnsupported))
 	case entsize != SectionSize:
 		return fail(58, "ELF header: section table", errEntsize)
 	case names == 0 || names >= count:
@@ -143,7 +146,8 @@ func (f *File) data(s *Section, what string) ([]byte, error) {
 // Find returns the first section of that name, nil if there is none.
 func (f *File) Find(name string) *Section {
 	for i := range f.Sections {
-		if s := &f.Sections[i]; s.Type != elf.SHT_NULL && string(cString(f.names, s.NameOff)) == name {
+		if s := &f.Sections[i]; s.Type != elf.SHT_NULL &&
+			string(cString(f.names, s.NameOff)) == name {
 			return s
 		}
 	}

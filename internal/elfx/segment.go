@@ -21,12 +21,14 @@ type Segment struct {
 // parseSegments reads the program header table. Where the segments lie is left to CheckSegments,
 // because those of separate debuginfo files describe another file.
 func (f *File) parseSegments() error {
-	off, entsize, count := le.Uint64(f.header[32:]), le.Uint16(f.header[54:]), le.Uint16(f.header[56:])
+	off, entsize, count := le.Uint64(f.header[32:]), le.Uint16(f.header[54:]),
+		le.Uint16(f.header[56:])
 	switch {
 	case count == 0:
 		return nil
 	case count == 0xffff: // PN_XNUM
-		return fail(56, "ELF header: number of program headers", fmt.Errorf("%w: 65535 and more", ErrUnsupported))
+		return fail(56, "ELF header: number of program headers",
+			fmt.Errorf("%w: 65535 and more", ErrUnsupported))
 	case entsize != segmentSize:
 		return fail(54, "ELF header: program header table", errEntsize)
 	}
@@ -84,7 +86,9 @@ type Layout struct {
 
 // at returns the loaded segment that has the address, nil if none has.
 func (l *Layout) at(addr uint64) *Segment {
-	i, found := slices.BinarySearchFunc(l.loads, addr, func(p Segment, addr uint64) int { return cmp.Compare(p.Vaddr, addr) })
+	i, found := slices.BinarySearchFunc(l.loads, addr, func(p Segment, addr uint64) int {
+		return cmp.Compare(p.Vaddr, addr)
+	})
 	if !found {
 		i--
 	}
@@ -134,7 +138,8 @@ func (f *File) Memory() (*Memory, error) {
 			m.relro = p
 		case elf.PT_LOAD:
 			if p.Vaddr < end || p.Vaddr+p.Memsz < p.Vaddr || p.Memsz < p.Filesz {
-				return nil, fail(p.Offset, "loaded segment", errors.New("not in the order of the addresses"))
+				return nil, fail(p.Offset, "loaded segment",
+					errors.New("not in the order of the addresses"))
 			}
 			end = p.Vaddr + p.Memsz
 			m.loads = append(m.loads, p)
@@ -175,7 +180,8 @@ func (m *Memory) bytes(p *Segment, addr uint64) []byte {
 	if m.f.src == nil {
 		return m.f.Image[off:end]
 	}
-	if have := m.start + uint64(len(m.near)); off < m.start || off > have || have-off < min(enough, end-off) {
+	if have := m.start + uint64(len(m.near)); off < m.start || off > have ||
+		have-off < min(enough, end-off) {
 		m.read(off)
 	}
 	have := min(m.start+uint64(len(m.near)), end)

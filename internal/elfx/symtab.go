@@ -47,7 +47,8 @@ func (f *File) SymbolTable(t elf.SectionType) (*SymbolTable, error) {
 	for off := 0; off < len(rows); off += SymbolSize {
 		name := le.Uint32(rows[off:])
 		if uint64(name) >= uint64(len(strs)) {
-			return nil, fail(s.Offset+uint64(off), fmt.Sprintf("name of symbol %d", off/SymbolSize), errBounds)
+			return nil, fail(s.Offset+uint64(off), fmt.Sprintf("name of symbol %d", off/SymbolSize),
+				errBounds)
 		}
 		if strs[name] != 0 && off > 0 {
 			table.Named++

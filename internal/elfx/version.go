@@ -26,7 +26,8 @@ const (
 type Version struct {
 	Index   uint16 // by which .gnu.version refers to it
 	NameOff uint32
-	FileOff uint32 // SONAME of the library that has to define it; NoString if the file defines it itself
+	// SONAME of the library that has to define it; NoString if the file defines it itself
+	FileOff uint32
 }
 
 // Versions are the symbol versions of a file. They do not refer to its bytes.
@@ -57,11 +58,14 @@ func FindVersion(sorted []Version, index uint16) *Version {
 		return nil
 	}
 	// Indexes mostly have no gaps.
-	if guess := int(index) - int(sorted[0].Index); guess >= 0 && guess < len(sorted) && sorted[guess].Index == index &&
+	if guess := int(index) - int(sorted[0].Index); guess >= 0 && guess < len(sorted) &&
+		sorted[guess].Index == index &&
 		(guess == 0 || sorted[guess-1].Index != index) {
 		return &sorted[guess]
 	}
-	at, ok := slices.BinarySearchFunc(sorted, index, func(v Version, index uint16) int { return cmp.Compare(v.Index, index) })
+	at, ok := slices.BinarySearchFunc(sorted, index, func(v Version, index uint16) int {
+		return cmp.Compare(v.Index, index)
+	})
 	if !ok {
 		return nil
 	}
@@ -111,7 +115,8 @@ type versionReader struct {
 
 // section calls record for each record of the first section of type t, whose sh_info is the number
 // of records.
-func (r *versionReader) section(t elf.SectionType, what string, size int, record func(off int) error) error {
+func (r *versionReader) section(t elf.SectionType, what string, size int,
+	record func(off int) error) error {
 	if r.s, r.what = r.f.ofType(t), what; r.s == nil {
 		return nil
 	}
@@ -157,7 +162,8 @@ func (r *versionReader) fail(off int, err error) error {
 // its parents.
 func (r *versionReader) define(off int) error {
 	const isBase = 1 // the file's own name, not a version
-	flags, index, aux := le.Uint16(r.data[off+2:]), le.Uint16(r.data[off+4:]), int(le.Uint32(r.data[off+12:]))
+	flags, index, aux := le.Uint16(r.data[off+2:]), le.Uint16(r.data[off+4:]),
+		int(le.Uint32(r.data[off+12:]))
 	if aux < verdefSize || aux > len(r.data)-veraux-off {
 		return r.fail(off, errVersionLink)
 	}
@@ -169,7 +175,8 @@ func (r *versionReader) define(off int) error {
 
 // need reads a record of .gnu.version_r: a file and the versions that are needed of it.
 func (r *versionReader) need(off int) error {
-	count, file, aux := int(le.Uint16(r.data[off+2:])), le.Uint32(r.data[off+4:]), int(le.Uint32(r.data[off+8:]))
+	count, file, aux := int(le.Uint16(r.data[off+2:])), le.Uint32(r.data[off+4:]),
+		int(le.Uint32(r.data[off+8:]))
 	if err := checkName(r.strs, uint64(file)); err != nil {
 		return r.fail(off, err)
 	}

@@ -33,7 +33,8 @@ type Text struct {
 	Symbols  []uint64 // addresses of all symbols, ascending
 	Pointers []uint64 // addresses that the loader writes somewhere
 	Loaded   bool     // Data has the addresses that the loader has written
-	Fixed    bool     // the library is where its file says, so that there can be addresses of four bytes in its code
+	// the library is where its file says, so that there can be addresses of four bytes in its code
+	Fixed bool
 
 	targets  bits // a branch with a distance of 32 bits leads there. Nil before Index
 	pointers bits // something holds the address, or a table of distances may lead there
@@ -112,7 +113,8 @@ func (t *Text) entersAt(from, to uint64, known inside) (at uint64, found bool, e
 		}
 	}
 	for _, o := range t.Others { // right in front or after it
-		lo, hi := max(from-min(from, shortReach), o.Addr), min(to+shortReach, o.Addr+uint64(len(o.Bytes)))
+		lo, hi := max(from-min(from, shortReach), o.Addr),
+			min(to+shortReach, o.Addr+uint64(len(o.Bytes)))
 		if lo < hi {
 			anywhere(o.Bytes[lo-o.Addr:hi-o.Addr], lo, note)
 		}
@@ -120,7 +122,8 @@ func (t *Text) entersAt(from, to uint64, known inside) (at uint64, found bool, e
 	if found {
 		return at, true, nil
 	}
-	lo, hi := max(from, t.Addr+shortReach)-shortReach, min(to+shortReach, t.Addr+uint64(len(t.Code)))
+	lo, hi := max(from, t.Addr+shortReach)-shortReach,
+		min(to+shortReach, t.Addr+uint64(len(t.Code)))
 	if lo >= hi {
 		return 0, false, nil
 	}
@@ -142,7 +145,9 @@ func (t *Text) nearInto(from, to uint64, known inside) (at uint64, found bool, e
 	}
 	t.near(func(a, target uint64) bool {
 		if target > from && target < to && !known.has(a) {
-			if found, err = t.branches(a, func(_ flow, into uint64) bool { return into > from && into < to }); found {
+			if found, err = t.branches(a, func(_ flow, into uint64) bool {
+				return into > from && into < to
+			}); found {
 				at = a
 			}
 		}
@@ -194,7 +199,8 @@ func nearTarget(code []byte, i int) (to uint64, ok bool) {
 	at := i + 1
 	switch c := code[i]; {
 	case c&0xfe == 0xe8: // call, jmp
-	case (c == 0x0f && code[i+1]&0xf0 == 0x80 || c == 0xc7 && code[i+1] == 0xf8) && i+NearLen < len(code): // jcc, xbegin
+	case (c == 0x0f && code[i+1]&0xf0 == 0x80 || c == 0xc7 && code[i+1] == 0xf8) &&
+		i+NearLen < len(code): // jcc, xbegin
 		at++
 	default:
 		return 0, false

@@ -130,13 +130,15 @@ func (t *Text) extent(at uint64) (p Range, ok bool, err error) {
 	if t.Frames == nil {
 		return p, false, nil
 	}
-	i := sort.Search(len(t.Frames.table)/8, func(i int) bool { return t.Frames.place(2*i) > at }) - 1
+	i := sort.Search(len(t.Frames.table)/8, func(i int) bool { return t.Frames.place(2*i) > at }) -
+		1
 	if i < 0 {
 		return p, false, nil
 	}
 	p.From = t.Frames.place(2 * i)
 	size, err := t.Frames.Size(p.From)
 	p.To = p.From + size
-	ok = err == nil && p.From >= t.Addr && size <= MaxFunction && p.has(at) && p.To-t.Addr <= uint64(len(t.Code))
+	ok = err == nil && p.From >= t.Addr && size <= MaxFunction && p.has(at) &&
+		p.To-t.Addr <= uint64(len(t.Code))
 	return p, ok, err
 }

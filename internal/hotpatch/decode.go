@@ -246,9 +246,10 @@ func (in *instruction) checkOneByte(p *legacy, op, modrm byte) (why string) {
 	narrow := p.operand && p.rex&8 == 0
 	switch {
 	case p.lock && !lockable(op, modrm),
-		in.flow != next && (narrow || p.lock), // Intel's ignore 66, AMD's take 16 bits of the target
-		in.rip != 0 && p.address,              // the address is cut to 32 bits
-		op == 0x9b && *p != (legacy{}),        // fwait
+		// Intel's ignore 66, AMD's take 16 bits of the target
+		in.flow != next && (narrow || p.lock),
+		in.rip != 0 && p.address,       // the address is cut to 32 bits
+		op == 0x9b && *p != (legacy{}), // fwait
 		op == 0x90 && p.rex&1 != 0 && p.repeat != 0:
 		return refusedPrefixes
 	}
@@ -256,7 +257,8 @@ func (in *instruction) checkOneByte(p *legacy, op, modrm byte) (why string) {
 		return ""
 	}
 	switch {
-	case p.repeat == 0xf2 && op&0xfc != 0xe0 && (in.flow == branch || in.flow == jump || in.flow == call || in.flow == jumpAnywhere || in.flow == callAnywhere),
+	case p.repeat == 0xf2 && op&0xfc != 0xe0 && (in.flow == branch || in.flow == jump ||
+		in.flow == call || in.flow == jumpAnywhere || in.flow == callAnywhere),
 		op == 0xc2, op == 0xc3, // bnd
 		op == 0x90 && p.repeat == 0xf3 && !p.operand && p.rex == 0,                   // pause
 		op >= 0x6c && op <= 0x6f, op >= 0xa4 && op <= 0xa7, op >= 0xaa && op <= 0xaf, // strings
@@ -298,7 +300,8 @@ func lockableTwo(op, modrm byte) bool {
 	case op == 0xc7:
 		return reg == 1
 	}
-	return op == 0xab || op == 0xb0 || op == 0xb1 || op == 0xb3 || op == 0xbb || op == 0xc0 || op == 0xc1
+	return op == 0xab || op == 0xb0 || op == 0xb1 || op == 0xb3 || op == 0xbb || op == 0xc0 ||
+		op == 0xc1
 }
 
 // allows reports whether a table has an opcode with a mandatory prefix.
@@ -364,12 +367,15 @@ func (in *instruction) readEscaped(r *reader, p *legacy) (why string) {
 	case op == 0x0b, op == 0xb9:
 		in.flow = trap
 	case op == 0x01 && modrm >= 0xc0: // of virtual machines, enclaves and the like
-		if modrm != 0xd0 && modrm != 0xd5 && modrm != 0xd6 && modrm != 0xee && modrm != 0xef && modrm != 0xf9 { // xgetbv, xend, xtest, rdpkru, wrpkru, rdtscp
+		if modrm != 0xd0 && modrm != 0xd5 && modrm != 0xd6 && modrm != 0xee && modrm != 0xef &&
+			modrm != 0xf9 { // xgetbv, xend, xtest, rdpkru, wrpkru, rdtscp
 			return refusedOpcode
 		}
 	}
-	counts := p.repeat == 0xf3 && (op == 0xb8 || op == 0xbc || op == 0xbd) // popcnt, tzcnt, lzcnt, of 16 bits
-	if p.lock && !lockableTwo(op, modrm) || in.rip != 0 && p.address || in.flow != next && p.operand ||
+	// popcnt, tzcnt, lzcnt, of 16 bits
+	counts := p.repeat == 0xf3 && (op == 0xb8 || op == 0xbc || op == 0xbd)
+	if p.lock && !lockableTwo(op, modrm) || in.rip != 0 && p.address || in.flow != next &&
+		p.operand ||
 		p.operand && p.repeat != 0 && !counts {
 		return refusedPrefixes
 	}
@@ -459,4 +465,6 @@ func (in *instruction) readDistance(r *reader, short bool) {
 }
 
 // leads reports whether an instruction says itself where it leads.
-func (in *instruction) leads() bool { return in.flow == branch || in.flow == jump || in.flow == call }
+func (in *instruction) leads() bool {
+	return in.flow == branch || in.flow == jump || in.flow == call
+}

@@ -29,28 +29,32 @@ func TestDecode(t *testing.T) {
 		"lock of what cannot be":      {"\xf0\x89\xc0", 0, next, 0, refusedPrefixes},
 		"lock":                        {"\xf0\x48\x0f\xb1\x17", 5, next, 0, ""},
 		"a number of 2 bytes":         {"\x66\xb8\x75\xf8", 4, next, 0, ""},
-		"a number of 8 bytes":         {"\x48\xb8\x01\x02\x03\x04\x05\x06\x07\x08", 10, next, 0, ""},
-		"REX.W goes before 66":        {"\x66\x48\x81\xc0\x01\x02\x03\x04", 8, next, 0, ""},
-		"an address of 8 bytes":       {"\xa1\x01\x02\x03\x04\x05\x06\x07\x08", 9, next, 0, ""},
-		"an address of 4 bytes":       {"\x67\xa1\x01\x02\x03\x04", 6, next, 0, ""},
-		"jump that AMD's cut":         {"\x66\xe9\x01\x02\x03\x04", 0, next, 0, refusedPrefixes},
-		"call of thread-local data":   {"\x66\x66\x48\xe8\x01\x00\x00\x00", 8, call, 9, ""},
-		"hinted":                      {"\x2e\x75\xf8", 3, branch, -5, ""},
-		"xbegin":                      {"\xc7\xf8\x02\x00\x00\x00", 6, branch, 8, ""},
-		"xabort":                      {"\xc6\xf8\x02", 3, next, 0, ""},
-		"jrcxz":                       {"\xe3\x02", 2, branch, 4, ""},
-		"near conditional":            {"\x0f\x84\x01\x00\x00\x00", 6, branch, 7, ""},
-		"notrack jump":                {"\x3e\xff\xe0", 3, jumpAnywhere, 0, ""},
-		"bnd return":                  {"\xf2\xc3", 2, leave, 0, ""},
-		"test has a number":           {"\xf7\x05\x01\x02\x03\x04\x05\x06\x07\x08", 10, next, 0, ""},
-		"not has none":                {"\xf7\x15\x01\x02\x03\x04", 6, next, 0, ""},
-		"address of EIP":              {"\x67\x8b\x05\x01\x02\x03\x04", 0, next, 0, refusedPrefixes},
-		"padding":                     {"\x66\x66\x2e\x0f\x1f\x84\x00\x00\x00\x00\x00", 11, next, 0, ""},
-		"cut off":                     {"\xe9\x01\x02", 0, next, 0, refusedCut},
-		"too long":                    {"\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90", 0, next, 0, refusedCut},
+		"a number of 8 bytes": {"\x48\xb8\x01\x02\x03\x04\x05\x06\x07\x08", 10, next, 0,
+			""},
+		"REX.W goes before 66":      {"\x66\x48\x81\xc0\x01\x02\x03\x04", 8, next, 0, ""},
+		"an address of 8 bytes":     {"\xa1\x01\x02\x03\x04\x05\x06\x07\x08", 9, next, 0, ""},
+		"an address of 4 bytes":     {"\x67\xa1\x01\x02\x03\x04", 6, next, 0, ""},
+		"jump that AMD's cut":       {"\x66\xe9\x01\x02\x03\x04", 0, next, 0, refusedPrefixes},
+		"call of thread-local data": {"\x66\x66\x48\xe8\x01\x00\x00\x00", 8, call, 9, ""},
+		"hinted":                    {"\x2e\x75\xf8", 3, branch, -5, ""},
+		"xbegin":                    {"\xc7\xf8\x02\x00\x00\x00", 6, branch, 8, ""},
+		"xabort":                    {"\xc6\xf8\x02", 3, next, 0, ""},
+		"jrcxz":                     {"\xe3\x02", 2, branch, 4, ""},
+		"near conditional":          {"\x0f\x84\x01\x00\x00\x00", 6, branch, 7, ""},
+		"notrack jump":              {"\x3e\xff\xe0", 3, jumpAnywhere, 0, ""},
+		"bnd return":                {"\xf2\xc3", 2, leave, 0, ""},
+		"test has a number":         {"\xf7\x05\x01\x02\x03\x04\x05\x06\x07\x08", 10, next, 0, ""},
+		"not has none":              {"\xf7\x15\x01\x02\x03\x04", 6, next, 0, ""},
+		"address of EIP":            {"\x67\x8b\x05\x01\x02\x03\x04", 0, next, 0, refusedPrefixes},
+		"padding": {"\x66\x66\x2e\x0f\x1f\x84\x00\x00\x00\x00\x00", 11, next, 0,
+			""},
+		"cut off": {"\xe9\x01\x02", 0, next, 0, refusedCut},
+		"too long": {"\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90", 0, next, 0,
+			refusedCut},
 	} {
 		in, why := decode([]byte(tc.code), 0)
-		if why != tc.why || why == "" && (in.size != tc.size || in.flow != tc.flow || in.leads() && in.target != tc.target) {
+		if why != tc.why || why == "" && (in.size != tc.size || in.flow != tc.flow || in.leads() &&
+			in.target != tc.target) {
 			t.Errorf("%s: %+v, %q", name, in, why)
 		}
 	}
@@ -64,8 +68,9 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		in, why := decode(code, off)
-		if why == "" && (in.size > maxInstruction || off+in.size > len(code) || in.size == 0 && off < len(code) ||
-			in.opcode > in.size || in.modrm > in.size || in.rip > in.size || in.rip > 0 && in.rip+4 > in.size) {
+		if why == "" && (in.size > maxInstruction || off+in.size > len(code) || in.size == 0 &&
+			off < len(code) || in.opcode > in.size || in.modrm > in.size || in.rip > in.size ||
+			in.rip > 0 && in.rip+4 > in.size) {
 			t.Fatalf("%+v", in)
 		}
 	})

@@ -14,21 +14,23 @@ import (
 // The jump replaces whole instructions, behind endbr64 if the function begins with that. It is safe
 // if
 //
-//   - everything in the function can be decoded, no branch in it leads between two instructions, and none but those that are
-//     replaced themselves to what is replaced;
+//   - everything in the function can be decoded, no branch in it leads between two instructions,
+//     and none but those that are replaced themselves to what is replaced;
 //   - no jump through a register or memory can lead there: see [Text.tables];
 //   - there is no other endbr64 in what is replaced, which says that something does lead there;
 //   - it lies in one page, so that it is there at once;
 //   - nothing elsewhere in the library leads into it: see [Text.EntersAt] and [Text.waysInto];
 //   - no caller in the library relies on more than what the ABI says of it: see [ErrRelied];
-//   - the instructions can be carried out at another place, where they have to be as long as not all functions of a live patch
-//     have been switched: see [Moved]. A call among them is the last one, and returns to where it always did.
+//   - the instructions can be carried out at another place, where they have to be as long as not
+//     all functions of a live patch have been switched: see [Moved]. A call among them is the last
+//     one, and returns to where it always did.
 //
 // A function that is shorter than the jump has to be followed by padding, which nothing leads into
 // either.
 func (t *Text) Entry(addr, size uint64) (Place, error) {
 	off := addr - t.Addr
-	if size == 0 || size > MaxFunction || addr < t.Addr || off > uint64(len(t.Code)) || size > uint64(len(t.Code))-off {
+	if size == 0 || size > MaxFunction || addr < t.Addr || off > uint64(len(t.Code)) ||
+		size > uint64(len(t.Code))-off {
 		return Place{}, ErrSize
 	}
 	f := &function{t: t, addr: addr, code: t.Code[off:][:size], rest: t.Code[off:]}
@@ -143,7 +145,8 @@ func (f *function) next() (instruction, error) {
 	if f.end < len(f.code) {
 		return f.at(f.code, f.end)
 	}
-	short := no(fmt.Sprintf("the function has %d bytes, and a jump needs %d", f.end-f.first, NearLen), "")
+	short := no(fmt.Sprintf("the function has %d bytes, and a jump needs %d", f.end-f.first,
+		NearLen), "")
 	if n := len(f.moved); n == 0 || f.end == len(f.code) && f.moved[n-1].goesOn() {
 		return instruction{}, short
 	}
@@ -151,7 +154,8 @@ func (f *function) next() (instruction, error) {
 	if why != "" || in.size == 0 || !isPadding(f.rest[f.end:f.end+in.size]) {
 		return in, short
 	}
-	if at, ok := f.t.nextStart(f.addr + uint64(len(f.code)) - 1); ok && at < f.addr+uint64(f.end+in.size) {
+	if at, ok := f.t.nextStart(f.addr + uint64(len(f.code)) - 1); ok && at < f.addr+
+		uint64(f.end+in.size) {
 		return in, short
 	}
 	return in, nil
@@ -182,7 +186,8 @@ func (in *instruction) movable(code []byte) error {
 			return no("a loop instruction within its first bytes", "")
 		}
 	case callAnywhere: // its return address is pushed before it is carried out
-		if m := code[in.off+in.modrm]; m&7 == 4 && m < 0xc0 && code[in.off+in.modrm+1]&7 == 4 || m == 0xd4 || m&0x38 != 0x10 {
+		if m := code[in.off+in.modrm]; m&7 == 4 && m < 0xc0 && code[in.off+in.modrm+1]&7 == 4 ||
+			m == 0xd4 || m&0x38 != 0x10 {
 			return no("a call through the stack within its first bytes", "")
 		}
 	case leave:
@@ -215,11 +220,13 @@ func (in *instruction) agreed(code []byte) error {
 		return ErrMove
 	}
 	for _, a := range other.Args {
-		if rel, ok := a.(x86asm.Rel); ok != (in.leads() && a != nil) && a != nil || ok && in.off+in.size+int(rel) != in.target {
+		if rel, ok := a.(x86asm.Rel); ok != (in.leads() && a != nil) && a != nil || ok &&
+			in.off+in.size+int(rel) != in.target {
 			return ErrMove
 		}
 	}
-	if !in.leads() && (other.PCRel != 0) != (in.rip != 0) || in.rip != 0 && (other.PCRel != 4 || other.PCRelOff != in.rip) {
+	if !in.leads() && (other.PCRel != 0) != (in.rip != 0) || in.rip != 0 &&
+		(other.PCRel != 4 || other.PCRelOff != in.rip) {
 		return ErrMove
 	}
 	return nil
@@ -251,7 +258,8 @@ func (f *function) scan() error {
 			} else if in.flow != call && (in.target < 0 || in.target >= len(f.code)) {
 				f.outside = append(f.outside, f.addr+uint64(int64(in.target)))
 			}
-		case in.flow == jumpAnywhere && in.rip == 0: // else it is through a pointer to a function: a call at the end
+		case in.flow == jumpAnywhere && in.rip == 0:
+			// else it is through a pointer to a function: a call at the end
 			jumps = append(jumps, indirect{in, recent})
 		case in.rip != 0 && f.code[off+in.opcode] == 0x8d && in.modrm == in.opcode+1:
 			leas = append(leas, f.addr+uint64(off+in.size)+distance(f.code[off+in.rip:]))
@@ -260,8 +268,10 @@ func (f *function) scan() error {
 		off += in.size
 	}
 	for _, to := range targets {
-		if starts[to/64]>>(to%64)&1 == 0 && (f.code[to-1] != 0xf0 || starts[(to-1)/64]>>((to-1)%64)&1 == 0) { // past lock
-			return no("a branch in it leads between its instructions, so that they are not what they seem", "to +%#x", to)
+		if starts[to/64]>>(to%64)&1 == 0 &&
+			(f.code[to-1] != 0xf0 || starts[(to-1)/64]>>((to-1)%64)&1 == 0) { // past lock
+			return no("a branch in it leads between its instructions, so that they are not what "+
+				"they seem", "to +%#x", to)
 		}
 	}
 	if len(jumps) == 0 {
@@ -277,7 +287,8 @@ func (f *function) leadsInto(in *instruction) error {
 	case in.target < f.first || in.target >= f.end,
 		in.flow == call && in.target == 0:
 		return nil
-	case in.off >= f.first && in.off < f.end && in.flow != call && slices.ContainsFunc(f.moved, func(m instruction) bool { return m.off == in.target }):
+	case in.off >= f.first && in.off < f.end && in.flow != call && slices.ContainsFunc(f.moved,
+		func(m instruction) bool { return m.off == in.target }):
 		return nil
 	}
 	return no("a branch in it leads into its first bytes", "from +%#x to +%#x", in.off, in.target)
@@ -312,7 +323,9 @@ func (f *function) parts() error {
 		return nil // as mostly, or nothing is known but the function
 	}
 	for _, at := range f.outside {
-		back, err := f.t.branches(at, func(in flow, target uint64) bool { return in != call && (target == f.addr || target == first) })
+		back, err := f.t.branches(at, func(in flow, target uint64) bool {
+			return in != call && (target == f.addr || target == first)
+		})
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,8 @@ func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
 		return nil, err
 	}
 	count := uint64(binary.LittleEndian.Uint32(head[8:]))
-	if head[2] != encUdata4 || head[3] != encDataSdata4 || count > maxFrames || size < frameHeaderLen+8*count {
+	if head[2] != encUdata4 || head[3] != encDataSdata4 || count > maxFrames ||
+		size < frameHeaderLen+8*count {
 		f.unusual = true
 		return f, nil
 	}

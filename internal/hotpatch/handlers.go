@@ -20,9 +20,10 @@ var (
 
 // Sizes that are read, and encodings of pointers in unwind information.
 const (
-	maxCIE    = 128
-	maxFDE    = 64
-	maxRecord = 1 << 20 // of what is there; the form for more than 4 GiB, which begins with ff ff ff ff, is left out
+	maxCIE = 128
+	maxFDE = 64
+	// of what is there; the form for more than 4 GiB, which begins with ff ff ff ff, is left out
+	maxRecord = 1 << 20
 
 	encOmit    = 0xff
 	encAligned = 0x50
@@ -122,7 +123,8 @@ type augmentation struct {
 // parseAugmentation reads a CIE.
 func parseAugmentation(cie []byte) (a augmentation, ok bool) {
 	a = augmentation{handlers: encOmit} // and absolute addresses
-	if id, version := binary.LittleEndian.Uint32(cie[4:]), cie[8]; id != 0 || version != 1 && version != 3 {
+	if id, version := binary.LittleEndian.Uint32(cie[4:]), cie[8]; id != 0 || version != 1 &&
+		version != 3 {
 		return a, false
 	}
 	letters, b, ok := bytes.Cut(cie[9:], []byte{0})

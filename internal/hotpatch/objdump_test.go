@@ -37,7 +37,8 @@ type tally struct {
 }
 
 func newTally() *tally {
-	return &tally{refused: map[string]int{}, quirks: map[string]int{}, perQuirk: map[string][]string{}}
+	return &tally{refused: map[string]int{}, quirks: map[string]int{},
+		perQuirk: map[string][]string{}}
 }
 
 func (c *tally) quirk(what, example string) {
@@ -69,7 +70,8 @@ func (c *tally) report(t *testing.T) {
 		t.Logf("refused %d: %s", c.refused[why], why)
 	}
 	for _, what := range slices.Sorted(maps.Keys(c.quirks)) {
-		t.Logf("objdump %d: %s: %.300q", c.quirks[what], what, c.perQuirk[what][:min(3, len(c.perQuirk[what]))])
+		t.Logf("objdump %d: %s: %.300q", c.quirks[what], what,
+			c.perQuirk[what][:min(3, len(c.perQuirk[what]))])
 	}
 	for _, e := range c.examples[:min(60, len(c.examples))] {
 		t.Error(e)
@@ -87,15 +89,17 @@ type listed struct {
 }
 
 // prefixes are names that objdump puts in front of a mnemonic.
-var prefixes = map[string]bool{"bnd": true, "notrack": true, "rep": true, "repz": true, "repnz": true, "lock": true, "data16": true,
-	"addr32": true, "cs": true, "ds": true, "es": true, "fs": true, "gs": true, "ss": true, "xacquire": true, "xrelease": true}
+var prefixes = map[string]bool{"bnd": true, "notrack": true, "rep": true, "repz": true,
+	"repnz": true, "lock": true, "data16": true, "addr32": true, "cs": true, "ds": true, "es": true,
+	"fs": true, "gs": true, "ss": true, "xacquire": true, "xrelease": true}
 
 // words returns the mnemonic and the operands of a line; mnemonic "" if it is nothing but prefixes.
 func (l listed) words() (mnemonic, operands string) {
 	rest := l.text
 	for {
 		word, after, _ := strings.Cut(strings.TrimLeft(rest, " \t"), " ")
-		if !prefixes[word] && !strings.HasPrefix(word, "rex") && word != "{evex}" && word != "{vex}" {
+		if !prefixes[word] && !strings.HasPrefix(word, "rex") && word != "{evex}" &&
+			word != "{vex}" {
 			mnemonic, _, _ = strings.Cut(word, ",") // jne,pn
 			return mnemonic, strings.TrimLeft(after, " ")
 		}
@@ -107,8 +111,8 @@ func (l listed) words() (mnemonic, operands string) {
 func flowOf(mnemonic, operands string) (f flow, target uint64, ok bool) {
 	number, _, _ := strings.Cut(operands, " ")
 	target, err := strconv.ParseUint(strings.TrimPrefix(number, "0x"), 16, 64)
-	if err == nil && operands != "" && (mnemonic[0] == 'j' || strings.HasPrefix(mnemonic, "call") || strings.HasPrefix(mnemonic, "loop") ||
-		strings.HasPrefix(mnemonic, "xbegin")) {
+	if err == nil && operands != "" && (mnemonic[0] == 'j' || strings.HasPrefix(mnemonic, "call") ||
+		strings.HasPrefix(mnemonic, "loop") || strings.HasPrefix(mnemonic, "xbegin")) {
 		switch {
 		case strings.HasPrefix(mnemonic, "call"):
 			return call, target, true
@@ -142,13 +146,16 @@ func (c *tally) compare(where string, code []byte, l listed, size int) {
 	mnemonic, operands := l.words()
 	switch {
 	case mnemonic == ".byte", size < in.size && code[0] != 0x9b && mnemonic == "":
-		c.quirk("it cuts an instruction off at a symbol, or names a prefix alone", fmt.Sprintf("% x %s", code[:in.size], l.text))
+		c.quirk("it cuts an instruction off at a symbol, or names a prefix alone",
+			fmt.Sprintf("% x %s", code[:in.size], l.text))
 		return
 	case mnemonic == "" && code[0] == 0x9b:
-		c.quirk("it names fwait after what follows it", fmt.Sprintf("% x %s", code[:in.size], l.text))
+		c.quirk("it names fwait after what follows it",
+			fmt.Sprintf("% x %s", code[:in.size], l.text))
 		return
 	case strings.Contains(l.text, "(bad)") && isVector(code):
-		c.quirk("it finds VEX or EVEX with fields that make an exception", fmt.Sprintf("% x %s", code[:in.size], l.text))
+		c.quirk("it finds VEX or EVEX with fields that make an exception",
+			fmt.Sprintf("% x %s", code[:in.size], l.text))
 		return
 	}
 	for waits := 1; code[waits-1] == 0x9b && size > waits; waits++ { // fstcw is fwait and fnstcw
@@ -165,10 +172,13 @@ func (c *tally) compare(where string, code []byte, l listed, size int) {
 	if in.leads() {
 		ours = l.addr + uint64(int64(in.target))
 	}
-	if in.size != size || in.flow != f || ours != target || (in.rip != 0) != strings.Contains(l.text, "(%rip)") {
+	if in.size != size || in.flow != f || ours != target ||
+		(in.rip != 0) != strings.Contains(l.text, "(%rip)") {
 		c.disagreeing++
-		c.examples = append(c.examples, fmt.Sprintf("%s: % x: size %d flow %d target %#x rip %d; objdump: size %d flow %d target %#x %q",
-			where, code[:min(len(code), 15)], in.size, in.flow, ours, in.rip, size, f, target, l.text))
+		c.examples = append(c.examples, fmt.Sprintf("%s: % x: size %d flow %d target %#x rip %d; "+
+			"objdump: size %d flow %d target %#x %q",
+			where, code[:min(len(code), 15)], in.size, in.flow, ours, in.rip, size, f, target,
+			l.text))
 	}
 }
 
@@ -265,7 +275,9 @@ func compareLibrary(path string) (*tally, error) {
 	err = disassemble(func(l listed) {
 		end(l)
 		if l.addr-now.addr >= uint64(len(now.data)) {
-			i := slices.IndexFunc(sections, func(s section) bool { return l.addr-s.addr < uint64(len(s.data)) })
+			i := slices.IndexFunc(sections, func(s section) bool {
+				return l.addr-s.addr < uint64(len(s.data))
+			})
 			if i < 0 {
 				last = listed{}
 				return

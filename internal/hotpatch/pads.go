@@ -78,7 +78,8 @@ func padsIn(b []byte, first, from, to uint64) (found, ok bool) {
 	if ok = true; types != encOmit {
 		b, ok = skipLEB(b, ok)
 	}
-	if !ok || len(b) == 0 || b[0] != 0x01 && b[0] != 0x03 { // numbers of variable length, or of four bytes
+	if !ok || len(b) == 0 || b[0] != 0x01 && b[0] != 0x03 {
+		// numbers of variable length, or of four bytes
 		return false, false
 	}
 	enc := b[0]

@@ -91,7 +91,8 @@ func leadsOf(code []byte, addr uint64, note func(from, to uint64) bool) bool {
 		case in.leads():
 			leads = append(leads, [2]uint64{from, addr + uint64(int64(in.target))})
 		case in.rip != 0:
-			leads = append(leads, [2]uint64{from, from + uint64(in.size) + distance(code[off+in.rip:])})
+			leads = append(leads,
+				[2]uint64{from, from + uint64(in.size) + distance(code[off+in.rip:])})
 		}
 		off += in.size
 	}

@@ -66,8 +66,9 @@ func no(why, where string, args ...any) error {
 
 // Reasons that others find.
 var (
-	ErrSize    error = &Error{Why: "its size is not known"}
-	ErrText    error = &Error{Why: "the library's code is too large to be searched for branches into it"}
+	ErrSize error = &Error{Why: "its size is not known"}
+	ErrText error = &Error{Why: "the library's code is too large to be searched for branches " +
+		"into it"}
 	ErrOutside error = &Error{Why: "it is not in the library's code"}
 )
 

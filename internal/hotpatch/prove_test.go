@@ -100,14 +100,17 @@ func TestOtherSegments(t *testing.T) {
 		other Code
 		want  bool
 	}{
-		"short, in front":     {fill(0x1000, 0x1ffe, 0xeb, 2), true},
-		"short, to it":        {fill(0x1000, 0x1ffe, 0xeb, 0), false},
-		"far, into it":        {fill(0x90000, 0x90100, branchTo(0x90100, function+3, 0xe9)...), true},
-		"far, to it":          {fill(0x90000, 0x90100, branchTo(0x90100, function, 0xe8)...), false},
+		"short, in front": {fill(0x1000, 0x1ffe, 0xeb, 2), true},
+		"short, to it":    {fill(0x1000, 0x1ffe, 0xeb, 0), false},
+		"far, into it": {fill(0x90000, 0x90100, branchTo(0x90100, function+3, 0xe9)...),
+			true},
+		"far, to it": {fill(0x90000, 0x90100, branchTo(0x90100, function, 0xe8)...),
+			false},
 		"short, not in reach": {fill(0x90000, 0x90000, 0xeb, 2), false},
 	} {
 		text := Text{Code: bytes.Repeat([]byte{0x90}, 0x1000), Addr: base, Others: []Code{tc.other}}
-		if at, found := enters(t, text, function, function+5); found != tc.want || found && (at < tc.other.Addr || at >= tc.other.Addr+0x1000) {
+		if at, found := enters(t, text, function, function+5); found != tc.want || found &&
+			(at < tc.other.Addr || at >= tc.other.Addr+0x1000) {
 			t.Errorf("%s: %#x, %t", name, at, found)
 		}
 	}
@@ -159,13 +162,14 @@ func TestHasNOPs(t *testing.T) {
 		window []byte
 		want   bool
 	}{
-		"two NOPs":                 {window(fourteen, "\x90\x90"), true},
-		"one NOP":                  {window(fourteen, "\x66\x90"), true},
-		"behind endbr64":           {window(fourteen, "\xf3\x0f\x1e\xfa\x90\x90"), true},
-		"none at the entry":        {window(fourteen, "\x55\x90"), false},
-		"one at the entry":         {window(fourteen, "\x90\x55"), false},
-		"thirteen before":          {window("\x55"+fourteen[1:], "\x90\x90"), false},
-		"long NOPs before":         {window("\x66\x0f\x1f\x84\x00\x00\x00\x00\x00\x0f\x1f\x44\x00\x00", "\x90\x90"), false},
+		"two NOPs":          {window(fourteen, "\x90\x90"), true},
+		"one NOP":           {window(fourteen, "\x66\x90"), true},
+		"behind endbr64":    {window(fourteen, "\xf3\x0f\x1e\xfa\x90\x90"), true},
+		"none at the entry": {window(fourteen, "\x55\x90"), false},
+		"one at the entry":  {window(fourteen, "\x90\x55"), false},
+		"thirteen before":   {window("\x55"+fourteen[1:], "\x90\x90"), false},
+		"long NOPs before": {
+			window("\x66\x0f\x1f\x84\x00\x00\x00\x00\x00\x0f\x1f\x44\x00\x00", "\x90\x90"), false},
 		"at the end of the memory": {window(fourteen, "\x90\x90")[:Window-1], false},
 	} {
 		if got := HasNOPs(tc.window); got != tc.want {
@@ -205,7 +209,8 @@ type flat struct {
 }
 
 func (f flat) Contains(addr, size uint64) bool {
-	return addr >= f.addr && addr-f.addr <= uint64(len(f.data)) && size <= uint64(len(f.data))-(addr-f.addr)
+	return addr >= f.addr && addr-f.addr <= uint64(len(f.data)) &&
+		size <= uint64(len(f.data))-(addr-f.addr)
 }
 
 func (f flat) Read(b []byte, addr uint64) error {
@@ -279,7 +284,8 @@ func FuzzEntersAt(f *testing.F) {
 			t.Fatal(err)
 		}
 		const base = 0x2000
-		at, found := enters(t, Text{Code: code, Addr: base, Frames: table}, base+off, base+off+NearLen)
+		at, found := enters(t, Text{Code: code, Addr: base, Frames: table}, base+off,
+			base+off+NearLen)
 		if found && (at < base || at >= base+uint64(len(code))) {
 			t.Fatalf("a branch at %#x", at)
 		}
@@ -289,8 +295,10 @@ func FuzzEntersAt(f *testing.F) {
 // FuzzWhole: any bytes as a text with any unwind information, in what looks at all of it. Parts lie
 // in the text; who calls, too.
 func FuzzWhole(f *testing.F) {
-	f.Add(bytes.Repeat([]byte{0xe8, 0x0b, 0, 0, 0, 0x44, 0x01, 0xd8, 0xe9, 0xf0, 0x0f, 0, 0, 0xc3}, 400), frames().data, uint64(0), uint64(16))
-	f.Add(bytes.Repeat([]byte{0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xff, 0xe0, 0x90}, 400), frames().data, uint64(3), uint64(90))
+	f.Add(bytes.Repeat([]byte{0xe8, 0x0b, 0, 0, 0, 0x44, 0x01, 0xd8, 0xe9, 0xf0, 0x0f, 0, 0, 0xc3},
+		400), frames().data, uint64(0), uint64(16))
+	f.Add(bytes.Repeat([]byte{0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xff, 0xe0, 0x90}, 400), frames().data,
+		uint64(3), uint64(90))
 	f.Fuzz(func(t *testing.T, code, data []byte, off, size uint64) {
 		m := flat{0x1000, data}
 		table, err := ReadFrames(m, m.addr, uint64(len(data)))

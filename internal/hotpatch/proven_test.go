@@ -32,12 +32,14 @@ func TestProven(t *testing.T) {
 		}
 		symbols, _ := f.DynamicSymbols()
 		for _, s := range symbols {
-			if int(s.Section) >= len(f.Sections) || s.Section == elf.SHN_UNDEF || elf.ST_TYPE(s.Info) != elf.STT_FUNC || s.Size == 0 || s.Size > 1<<14 {
+			if int(s.Section) >= len(f.Sections) || s.Section == elf.SHN_UNDEF ||
+				elf.ST_TYPE(s.Info) != elf.STT_FUNC || s.Size == 0 || s.Size > 1<<14 {
 				continue
 			}
 			section := f.Sections[s.Section]
 			code := make([]byte, max(s.Size, LandingLen+CodeLen))
-			if n, err := section.ReadAt(code, int64(s.Value-section.Addr)); section.Flags&elf.SHF_EXECINSTR == 0 || n < len(code) && err != nil {
+			if n, err := section.ReadAt(code, int64(s.Value-section.Addr)); section.Flags&
+				elf.SHF_EXECINSTR == 0 || n < len(code) && err != nil {
 				continue
 			}
 			want, err := Entry(code[:s.Size], s.Value)
@@ -57,7 +59,8 @@ func TestProven(t *testing.T) {
 		}
 		_ = f.Close()
 	}
-	t.Logf("%d functions of one in %d of %d files, and %d that are too short", same, step, len(files), short)
+	t.Logf("%d functions of one in %d of %d files, and %d that are too short", same, step,
+		len(files), short)
 	if same < 1000 {
 		t.Errorf("only %d functions", same)
 	}
@@ -66,7 +69,8 @@ func TestProven(t *testing.T) {
 // TestProvenRefused: without the padding after it, a short function is not known, nor is one of
 // which too little is seen.
 func TestProvenRefused(t *testing.T) {
-	code := append([]byte{0x31, 0xc0, 0xc3}, make([]byte, LandingLen+CodeLen)...) // xor %eax,%eax; ret
+	// xor %eax,%eax; ret
+	code := append([]byte{0x31, 0xc0, 0xc3}, make([]byte, LandingLen+CodeLen)...)
 	for i := 3; i < len(code); i++ {
 		code[i] = 0xcc
 	}

@@ -19,7 +19,8 @@ func (t *Text) Reliances() (map[uint64]Reliance, error) {
 	if t.Frames == nil {
 		return nil, nil
 	}
-	a := reliances{t: t, sizes: map[uint64]uint64{}, after: map[uint64]*wanted{}, found: map[uint64]Reliance{}, bodies: map[uint64]body{}}
+	a := reliances{t: t, sizes: map[uint64]uint64{}, after: map[uint64]*wanted{},
+		found: map[uint64]Reliance{}, bodies: map[uint64]body{}}
 	end := t.Addr + uint64(len(t.Code))
 	if err := t.Frames.functions(t.Addr, end, func(entry, size uint64) {
 		if entry >= t.Addr && size <= MaxFunction && entry+size <= end {
@@ -55,7 +56,8 @@ type reliances struct {
 	found map[uint64]Reliance
 	// bodies are those that were looked at.
 	bodies map[uint64]body
-	steps  int // bytes that were decoded, and calls that were followed: hostile code makes any number of it
+	// bytes that were decoded, and calls that were followed: hostile code makes any number of it
+	steps int
 }
 
 // ErrCalls is the reason that nobody can say what callers rely on.
@@ -230,7 +232,8 @@ func readFirst(code []byte) (reads registers) {
 	for range reliedMost {
 		in, why := decode(code, 0)
 		inst, err := x86asm.Decode(code, 64)
-		if why != "" || in.size == 0 || in.flow != next || err != nil || inst.Len != in.size || inst.Op == x86asm.NOP {
+		if why != "" || in.size == 0 || in.flow != next || err != nil || inst.Len != in.size ||
+			inst.Op == x86asm.NOP {
 			break
 		}
 		r, w := effects(&inst)
@@ -259,7 +262,8 @@ func effects(inst *x86asm.Inst) (reads, changes registers) {
 		}
 	}
 	switch inst.Op {
-	case x86asm.CMP, x86asm.TEST, x86asm.BT, x86asm.COMISS, x86asm.COMISD, x86asm.UCOMISS, x86asm.UCOMISD, x86asm.PTEST:
+	case x86asm.CMP, x86asm.TEST, x86asm.BT, x86asm.COMISS, x86asm.COMISD, x86asm.UCOMISS,
+		x86asm.UCOMISD, x86asm.PTEST:
 		changes = 0
 	}
 	return reads, changes
@@ -292,11 +296,13 @@ func implied(inst *x86asm.Inst) (reads, writes registers) {
 		return rcx, rax | rdx | rcx
 	case x86asm.SYSCALL:
 		return rax, rax | rcx | r11
-	case x86asm.STOSB, x86asm.STOSW, x86asm.STOSD, x86asm.STOSQ, x86asm.SCASB, x86asm.SCASW, x86asm.SCASD, x86asm.SCASQ:
+	case x86asm.STOSB, x86asm.STOSW, x86asm.STOSD, x86asm.STOSQ, x86asm.SCASB, x86asm.SCASW,
+		x86asm.SCASD, x86asm.SCASQ:
 		return rax | rdi, rdi | rcx
 	case x86asm.LODSB, x86asm.LODSW, x86asm.LODSD, x86asm.LODSQ:
 		return rsi, rax | rsi | rcx
-	case x86asm.MOVSB, x86asm.MOVSW, x86asm.MOVSD, x86asm.MOVSQ, x86asm.CMPSB, x86asm.CMPSW, x86asm.CMPSD, x86asm.CMPSQ:
+	case x86asm.MOVSB, x86asm.MOVSW, x86asm.MOVSD, x86asm.MOVSQ, x86asm.CMPSB, x86asm.CMPSW,
+		x86asm.CMPSD, x86asm.CMPSQ:
 		return rsi | rdi, rsi | rdi | rcx
 	case x86asm.LAHF, x86asm.XLATB, x86asm.IN:
 		return rax, rax

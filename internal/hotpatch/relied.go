@@ -21,7 +21,8 @@ import (
 
 // ErrRelied is the reason that only the function itself is known to leave registers alone that its
 // callers need.
-var ErrRelied error = &Error{Why: "a caller in the library relies on registers that it leaves alone"}
+var ErrRelied error = &Error{Why: "a caller in the library relies on registers that it leaves " +
+	"alone"}
 
 // RegistersVersion changes when [Text.Relied] could give another answer to the same code than
 // before.
@@ -29,8 +30,9 @@ const RegistersVersion = 1
 
 // Reliance is a call whose caller relies on a register that the called function leaves alone.
 type Reliance struct {
-	Call     uint64 // the address of the call
-	Through  uint64 // the function that is called there, if it is another one, which calls this one; else 0
+	Call uint64 // the address of the call
+	// the function that is called there, if it is another one, which calls this one; else 0
+	Through  uint64
 	Register string // "%r11"; "" if there are too many calls to look at each
 }
 
@@ -40,7 +42,8 @@ const reliedMost = 16
 // Relied finds a caller of the function at an address that relies on registers which functions may
 // change. It is for functions with NOPs, which need no other proof; size is 0 if it is not known.
 func (t *Text) Relied(addr, size uint64) (r Reliance, found bool) {
-	if r, found = t.relied(addr); !found || size == 0 || size > MaxFunction || addr-t.Addr > uint64(len(t.Code)) ||
+	if r, found = t.relied(addr); !found || size == 0 || size > MaxFunction ||
+		addr-t.Addr > uint64(len(t.Code)) ||
 		size > uint64(len(t.Code))-(addr-t.Addr) {
 		return r, found
 	}
@@ -62,7 +65,8 @@ func mayReturn(code []byte) bool {
 
 // leavesTo reports whether an instruction returns, or jumps out of a function that is so long.
 func (in *instruction) leavesTo(size int) bool {
-	return in.flow == leave || in.flow == jumpAnywhere || in.leads() && in.flow != call && (in.target < 0 || in.target >= size)
+	return in.flow == leave || in.flow == jumpAnywhere || in.leads() && in.flow != call &&
+		(in.target < 0 || in.target >= size)
 }
 
 // relied finds a caller of the function at an address that relies on registers which functions may
@@ -132,7 +136,8 @@ func relies(code []byte) x86asm.Reg {
 					}
 				}
 			case x86asm.Reg:
-				if changed(a, &known) && (!only || i > 0 && (a != inst.Args[0] || inst.Op == x86asm.MOV)) {
+				if changed(a, &known) &&
+					(!only || i > 0 && (a != inst.Args[0] || inst.Op == x86asm.MOV)) {
 					return whole(a)
 				}
 			}
@@ -154,7 +159,8 @@ func writes(inst *x86asm.Inst) bool {
 		}
 	}
 	switch inst.Op {
-	case x86asm.XOR, x86asm.SUB, x86asm.SBB, x86asm.PXOR, x86asm.XORPS, x86asm.XORPD, x86asm.PCMPEQB, x86asm.PCMPEQD, x86asm.PCMPEQW:
+	case x86asm.XOR, x86asm.SUB, x86asm.SBB, x86asm.PXOR, x86asm.XORPS, x86asm.XORPD,
+		x86asm.PCMPEQB, x86asm.PCMPEQD, x86asm.PCMPEQW:
 		return inst.Args[0] == inst.Args[1]
 	case x86asm.OR:
 		return inst.Args[1] == x86asm.Imm(-1)
@@ -172,7 +178,8 @@ func writes(inst *x86asm.Inst) bool {
 // is no result.
 func changed(r x86asm.Reg, known *[256]bool) bool {
 	switch r = whole(r); {
-	case r == x86asm.RCX, r == x86asm.RSI, r == x86asm.RDI, r >= x86asm.R8 && r <= x86asm.R11, r >= x86asm.X2 && r <= x86asm.X15:
+	case r == x86asm.RCX, r == x86asm.RSI, r == x86asm.RDI, r >= x86asm.R8 && r <= x86asm.R11,
+		r >= x86asm.X2 && r <= x86asm.X15:
 		return !known[r]
 	}
 	return false

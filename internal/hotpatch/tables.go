@@ -29,12 +29,15 @@ type indirect struct {
 func (f *function) tables(jumps []indirect, leas []uint64, inner bool) error {
 	labels := f.labels(leas)
 	for _, j := range jumps {
-		if (len(labels) > 0 || inner || slices.Contains(leas, f.addr) || f.isSum(&j)) && !f.isSwitch(&j) {
+		if (len(labels) > 0 || inner || slices.Contains(leas, f.addr) || f.isSum(&j)) &&
+			!f.isSwitch(&j) {
 			return no("a jump in it may lead anywhere in it", "at +%#x", j.off)
 		}
 		modrm := f.code[j.off+j.modrm]
-		if modrm < 0xc0 && modrm&7 == 4 && f.code[j.off+j.modrm+1]&0x38 != 0x20 && (f.t.pointed(f.addr) || f.t.pointed(f.addr+uint64(f.first))) {
-			return no("a jump in it through a table of pointers may lead to its beginning", "at +%#x", j.off)
+		if modrm < 0xc0 && modrm&7 == 4 && f.code[j.off+j.modrm+1]&0x38 != 0x20 &&
+			(f.t.pointed(f.addr) || f.t.pointed(f.addr+uint64(f.first))) {
+			return no("a jump in it through a table of pointers may lead to its beginning",
+				"at +%#x", j.off)
 		}
 	}
 	left := maxTable
@@ -45,7 +48,8 @@ func (f *function) tables(jumps []indirect, leas []uint64, inner bool) error {
 		for _, base := range append(labels, table) {
 			known := f.t.table(table, base, func(target uint64) bool {
 				left--
-				return left > 0 && (target < f.addr+uint64(f.first) || target >= f.addr+uint64(f.end)) && target != f.addr
+				return left > 0 && (target < f.addr+uint64(f.first) || target >= f.addr+
+					uint64(f.end)) && target != f.addr
 			})
 			if !known {
 				return no("a jump in it leads into its first bytes by a table", "")
@@ -85,7 +89,8 @@ func (f *function) isSum(j *indirect) bool {
 			return false
 		}
 		into = m&7 | rex&1<<3
-	case op == 0x8d && in.rip != 0, op != 0x03 && op != 0x2b && op != 0x8d: // lea of one place, which is a pointer as any other
+	case op == 0x8d && in.rip != 0, op != 0x03 && op != 0x2b && op != 0x8d:
+		// lea of one place, which is a pointer as any other
 		return false
 	}
 	return into == modrm&7|f.rex(&j.instruction)&1<<3
@@ -118,7 +123,8 @@ func (f *function) isSwitch(j *indirect) bool {
 			if into != to {
 				return false
 			}
-		case op == 0x63 && (in.rip != 0 || m < 0xc0 && m&7 == 4 && f.code[in.off+in.modrm+1]>>6 == 2): // movslq (,,4), or of one row
+		case op == 0x63 && (in.rip != 0 || m < 0xc0 && m&7 == 4 &&
+			f.code[in.off+in.modrm+1]>>6 == 2): // movslq (,,4), or of one row
 			return true
 		}
 	}

@@ -12,9 +12,11 @@ import (
 
 // Why something may lead into the first bytes of a function, other than branches.
 var (
-	ErrSymbol  error = &Error{Why: "another symbol is within its first bytes"}
-	ErrFDE     error = &Error{Why: "another function begins within its first bytes, by the unwind information"}
-	ErrWithin  error = &Error{Why: "it is in the middle of another function, by the unwind information"}
+	ErrSymbol error = &Error{Why: "another symbol is within its first bytes"}
+	ErrFDE    error = &Error{Why: "another function begins within its first bytes, by the " +
+		"unwind information"}
+	ErrWithin error = &Error{Why: "it is in the middle of another function, by the unwind " +
+		"information"}
 	ErrPad     error = &Error{Why: "a handler of exceptions is within its first bytes"}
 	ErrPointer error = &Error{Why: "a pointer or a jump table may lead into its first bytes"}
 )

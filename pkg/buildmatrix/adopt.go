@@ -14,7 +14,8 @@ import (
 // It holds if the object, the expanded description and the catalogue are what they were, all of
 // which is found out without a compiler. Of what does not hold the cell says so, and its container
 // goes. kept are the architectures that the former report knows.
-func (m *matrix) adopt(jobs []*job, former *Report, inputs map[string]bool) (kept map[symtab.Arch]bool) {
+func (m *matrix) adopt(jobs []*job, former *Report,
+	inputs map[string]bool) (kept map[symtab.Arch]bool) {
 	kept = map[symtab.Arch]bool{}
 	if former == nil {
 		return kept
@@ -47,7 +48,8 @@ func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[
 			continue
 		}
 		j.refuse(Failed, Reason{
-			Code: "not-built", Message: "something that the container depends on has changed since it was made",
+			Code: "not-built", Message: "something that the container depends on has changed " +
+				"since it was made",
 			Hint: fmt.Sprintf("run lpbuild build, or lpbuild build --arch %s", j.Arch),
 		})
 		j.info.Key, j.info.Functions = "", nil
@@ -57,7 +59,8 @@ func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[
 // adoptCell takes a cell of the former report over, if it is certain that it would come out again.
 func (m *matrix) adoptCell(j *job, o *objects, known map[string]CellInfo) bool {
 	var err error
-	if j.object, err = o.known(j.Build); err != nil || m.expand(j) != nil || j.info.Status != Built {
+	if j.object, err = o.known(j.Build); err != nil || m.expand(j) != nil ||
+		j.info.Status != Built {
 		return false
 	}
 	former, ok := known[j.info.Key]
@@ -81,7 +84,9 @@ func (m *matrix) withoutBuilds(jobs []*job) []CellInfo {
 	for _, arch := range m.config.Arch {
 		for i := range m.config.Patches {
 			p := &m.config.Patches[i]
-			if slices.ContainsFunc(jobs, func(j *job) bool { return j.Patch == p && j.Arch == arch }) {
+			if slices.ContainsFunc(jobs, func(j *job) bool {
+				return j.Patch == p && j.Arch == arch
+			}) {
 				continue
 			}
 			message, hint := m.noBuild(p, arch)

@@ -69,7 +69,8 @@ func TestOnlyKeepsTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names, err := Install(c, []symtab.Arch{"ppc64le"}, t.TempDir()); err != nil || len(names) != 1 {
+	if names, err := Install(c, []symtab.Arch{"ppc64le"}, t.TempDir()); err != nil ||
+		len(names) != 1 {
 		t.Errorf("installed %v, %v", names, err)
 	}
 }
@@ -78,9 +79,12 @@ func TestOnlyKeepsTheOthers(t *testing.T) {
 // go, and the report says so.
 func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 	for name, change := range map[string]func(f *folder){
-		"source": func(f *folder) { f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 7; }\n") },
+		"source": func(f *folder) {
+			f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 7; }\n")
+		},
 		"description": func(f *folder) {
-			f.write("toy_livepatch1.in", "! new\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
+			f.write("toy_livepatch1.in", "! new\nlibtoy_{version}-{release}_livepatch1.so\n"+
+				"@{library}\ntoy_add:toy_add_lp\n")
 		},
 		"flags": func(f *folder) {
 			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-DX]")
@@ -88,7 +92,9 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 		"exports":   func(f *folder) { f.lock.Builds[0].Exports = nil },
 		"object":    func(f *folder) { os.RemoveAll(filepath.Join(f.dir, relObjects)) },
 		"catalogue": func(f *folder) { os.RemoveAll(filepath.Join(f.dir, "catalogue/ppc64le")) },
-		"container": func(f *folder) { f.write("build/ppc64le/libtoy_1.0-1_livepatch1.so", "damaged") },
+		"container": func(f *folder) {
+			f.write("build/ppc64le/libtoy_1.0-1_livepatch1.so", "damaged")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := twoArchitectures(t)
@@ -98,17 +104,21 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 				t.Fatalf("%v: %s", err, reasonText(r))
 			}
 			cells, text := f.written()
-			if d := cmp.Diff(map[string]Status{"x86_64": Built, "ppc64le": Failed}, cells); d != "" || !strings.Contains(text, `"not-built"`) {
+			if d := cmp.Diff(map[string]Status{"x86_64": Built, "ppc64le": Failed},
+				cells); d != "" || !strings.Contains(text, `"not-built"`) {
 				t.Errorf("cells (-want +got):\n%s\n%s", d, text)
 			}
-			if _, err := os.Stat(filepath.Join(f.dir, "build/ppc64le/libtoy_1.0-1_livepatch1.so")); !errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(
+				filepath.Join(f.dir, "build/ppc64le/libtoy_1.0-1_livepatch1.so")); !errors.Is(
+				err, os.ErrNotExist) {
 				t.Errorf("the container of the other architecture is still there: %v", err)
 			}
 			c, err := config.Load(f.dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Install(c, []symtab.Arch{"ppc64le"}, t.TempDir()); !errors.Is(err, ErrRefused) {
+			if _, err := Install(c, []symtab.Arch{"ppc64le"},
+				t.TempDir()); !errors.Is(err, ErrRefused) {
 				t.Errorf("installing what was dropped: %v", err)
 			}
 			if _, err := Install(c, []symtab.Arch{"x86_64"}, t.TempDir()); err != nil {
@@ -142,7 +152,8 @@ func TestOnlyFromNothing(t *testing.T) {
 // of this run.
 func TestOnlyKeepsRefusals(t *testing.T) {
 	f := twoArchitectures(t)
-	f.write("toy_livepatch1.c", "#ifdef __powerpc64__\nint gone(int);\n#define toy_more(a) gone(a)\n#else\n#define toy_more(a) a\n#endif\n"+
+	f.write("toy_livepatch1.c", "#ifdef __powerpc64__\nint gone(int);\n#define toy_more(a) "+
+		"gone(a)\n#else\n#define toy_more(a) a\n#endif\n"+
 		"int toy_add_lp(int a, int b) { return toy_more(a) + b; }\n")
 	if _, err := f.build(); !errors.Is(err, ErrRefused) {
 		t.Fatalf("error is %v", err)
@@ -160,7 +171,8 @@ func TestOnlyKeepsRefusals(t *testing.T) {
 // source package.
 func TestOnlyKeepsInputs(t *testing.T) {
 	f := twoArchitectures(t)
-	f.write("toy_livepatch1.c", "#ifdef __powerpc64__\n#include \"power.h\"\n#endif\nint toy_add_lp(int a, int b) { return a + b; }\n")
+	f.write("toy_livepatch1.c", "#ifdef __powerpc64__\n#include \"power.h\"\n#endif\nint "+
+		"toy_add_lp(int a, int b) { return a + b; }\n")
 	f.write("power.h", "")
 	f.mustBuild()
 	r, err := f.buildOnly("x86_64")

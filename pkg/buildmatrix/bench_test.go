@@ -21,11 +21,13 @@ import (
 const shellLoop = `set -e
 for lib in libs/*.so; do
   n=$(basename $lib .so)
-  gcc -O2 -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id=sha1 -o out/$n.so toy_livepatch1.c
+  gcc -O2 -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id=sha1 \
+    -o out/$n.so toy_livepatch1.c
   readelf -sW $lib | awk '$8 != "" { print $2, $3, $8 }' > out/$n.symbols
   grep -q ' f4711' out/$n.symbols
   for s in .ulp .ulp.rev .ulp.comments; do
-    objcopy --remove-section=$s --add-section $s=section out/$n.so out/$n.tmp && mv out/$n.tmp out/$n.so
+    objcopy --remove-section=$s --add-section $s=section out/$n.so out/$n.tmp &&
+      mv out/$n.tmp out/$n.so
   done
 done
 `
@@ -85,8 +87,8 @@ func manyFunctions(b *testing.B, dir string) [][]byte {
 	var images [][]byte
 	for variant := range 4 {
 		out := filepath.Join(dir, "many.so")
-		cmd := exec.Command("gcc", "-O1", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1",
-			fmt.Sprintf("-DVARIANT=%d", variant), "-o", out, name)
+		cmd := exec.Command("gcc", "-O1", "-fPIC", "-shared", "-fpatchable-function-entry=16,14",
+			"-Wl,--build-id=sha1", fmt.Sprintf("-DVARIANT=%d", variant), "-o", out, name)
 		if text, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, text)
 		}
@@ -104,10 +106,13 @@ func benchFolder(b *testing.B, libs [][]byte, builds int) *folder {
 	dir := b.TempDir()
 	f := &folder{dir: dir, lock: &download.Lock{Format: download.LockFormat, Product: "TOY"}}
 	files := map[string]string{
-		"toy_livepatch1.in": "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\nf4711_target:f_lp\n",
-		"toy_livepatch1.c":  benchSource,
-		config.FileName: "name: toy-livepatches\nversion: \"1\"\nproduct: TOY\narch: [x86_64]\nlicense: MIT\nrepositories: [{url: /nowhere, unsigned: true}]\n" +
-			"packages: [{name: toy}]\npatches: [{library: libtoy.so.1, description: toy_livepatch1.in, sources: [toy_livepatch1.c]}]\n",
+		"toy_livepatch1.in": "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n" +
+			"@{library}\nf4711_target:f_lp\n",
+		"toy_livepatch1.c": benchSource,
+		config.FileName: "name: toy-livepatches\nversion: \"1\"\nproduct: TOY\narch: [x86_64]\n" +
+			"license: MIT\nrepositories: [{url: /nowhere, unsigned: true}]\n" +
+			"packages: [{name: toy}]\npatches: [{library: libtoy.so.1, description: " +
+			"toy_livepatch1.in, sources: [toy_livepatch1.c]}]\n",
 	}
 	for i := range builds {
 		lib, err := symtab.ParseLibrary(libs[i%len(libs)], nil, "libtoy.so.1")
@@ -119,9 +124,11 @@ func benchFolder(b *testing.B, libs [][]byte, builds int) *folder {
 		catalogue := lib.AppendCatalogue(nil)
 		files[place+"/libtoy.so.1.json"] = string(catalogue)
 		f.lock.Builds = append(f.lock.Builds, download.Build{
-			Name: "toy", Version: "2.31", Release: release, Arch: "x86_64", RPM: download.File{Digest: digest.OfBytes([]byte(release))},
+			Name: "toy", Version: "2.31", Release: release, Arch: "x86_64",
+			RPM: download.File{Digest: digest.OfBytes([]byte(release))},
 			Libraries: []download.Library{{
-				Name: "libtoy.so.1", Path: "/usr/lib64/libtoy.so.1", BuildID: fmt.Sprintf("%x", lib.BuildID),
+				Name: "libtoy.so.1", Path: "/usr/lib64/libtoy.so.1",
+				BuildID:   fmt.Sprintf("%x", lib.BuildID),
 				Catalogue: place + "/libtoy.so.1.json", Pinned: digest.OfBytes(catalogue),
 			}},
 		})
@@ -149,11 +156,13 @@ func runShellLoop(b *testing.B, libs [][]byte, builds int) time.Duration {
 		}
 	}
 	for i := range builds {
-		if err := os.WriteFile(fmt.Sprintf("%s/libs/libtoy_2.31-150300.%d.1.so", dir, i), libs[i%len(libs)], 0o644); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("%s/libs/libtoy_2.31-150300.%d.1.so", dir, i),
+			libs[i%len(libs)], 0o644); err != nil {
 			b.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"toy_livepatch1.c": benchSource, "section": strings.Repeat("x", 200)} {
+	for name, text := range map[string]string{"toy_livepatch1.c": benchSource,
+		"section": strings.Repeat("x", 200)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			b.Fatal(err)
 		}

@@ -52,7 +52,8 @@ type matrix struct {
 func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 	return &matrix{
 		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
-		libraries: map[string]func() (*symtab.Library, error){}, exports: map[string]func() (exports, error){},
+		libraries: map[string]func() (*symtab.Library, error){},
+		exports:   map[string]func() (exports, error){},
 		compilers: map[symtab.Arch]*compiler{},
 	}
 }
@@ -82,8 +83,10 @@ func Build(ctx context.Context, c *config.Config, l *download.Lock, o Options) (
 	}
 	kept := m.adopt(jobs, former, inputs)
 	r := &Report{
-		Format: ReportFormat, Name: c.Name, Version: c.Version, Tool: o.Tool, Unsigned: l.IsUnsigned(), Group: o.Group.String(),
-		CompilerRuns: int(m.runs.Load()), Cells: []CellInfo{}, Inputs: append([]string{}, slices.Sorted(maps.Keys(inputs))...),
+		Format: ReportFormat, Name: c.Name, Version: c.Version, Tool: o.Tool,
+		Unsigned: l.IsUnsigned(), Group: o.Group.String(),
+		CompilerRuns: int(m.runs.Load()), Cells: []CellInfo{}, Inputs: append([]string{},
+			slices.Sorted(maps.Keys(inputs))...),
 	}
 	for _, j := range jobs {
 		if m.asked(j.Arch) || kept[j.Arch] {
@@ -95,7 +98,9 @@ func Build(ctx context.Context, c *config.Config, l *download.Lock, o Options) (
 	if err := r.write(m.dir); err != nil {
 		return nil, err
 	}
-	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !m.asked(symtab.Arch(c.Arch)) })
+	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool {
+		return !m.asked(symtab.Arch(c.Arch))
+	})
 	if n := r.Count(Refused, Failed); n > 0 {
 		return r, fmt.Errorf("%w: %d of %d cells", ErrRefused, n, len(r.Cells))
 	}
@@ -170,13 +175,16 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 	if err != nil {
 		return err
 	}
-	m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description, Total: int64(len(group))})
+	m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description,
+		Total: int64(len(group))})
 	for i, j := range group {
 		j.objects = o
-		if j.object, err = o.forBuild(ctx, j.Build); err != nil && !j.refuseUncompiled(err) || ctx.Err() != nil {
+		if j.object, err = o.forBuild(ctx, j.Build); err != nil && !j.refuseUncompiled(err) ||
+			ctx.Err() != nil {
 			return cmp.Or(context.Cause(ctx), err)
 		}
-		m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description, Done: int64(i + 1), Total: int64(len(group))})
+		m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description,
+			Done: int64(i + 1), Total: int64(len(group))})
 	}
 	for _, name := range o.manifest.inputs() {
 		inputs[name] = true

@@ -48,7 +48,8 @@ func TestBuild(t *testing.T) {
 		if d := cmp.Diff(ulp.Target{BuildID: lib.BuildID, Name: "libtoy.so.1"}, m.Target); d != "" {
 			t.Errorf("%s target (-want +got):\n%s", c.Container, d)
 		}
-		if comments, _ := container.Section(".ulp.comments"); !strings.Contains(string(comments), "CVE-2026-0001") {
+		if comments, _ := container.Section(".ulp.comments"); !strings.Contains(string(comments),
+			"CVE-2026-0001") {
 			t.Errorf("%s comments are %q", c.Container, comments)
 		}
 		info, err := os.Stat(filepath.Join(f.dir, BuildDir, c.Arch, c.Container))
@@ -56,11 +57,13 @@ func TestBuild(t *testing.T) {
 			t.Errorf("%s: mode %v, %v; want 0755", c.Container, info.Mode(), err)
 		}
 		if container.SONAME != "" {
-			t.Errorf("%s has SONAME %q: RPM would provide that instead of the file's name", c.Container, container.SONAME)
+			t.Errorf("%s has SONAME %q: RPM would provide that instead of the file's name",
+				c.Container, container.SONAME)
 		}
 	}
 	want := []string{
-		"libtoy_1.0-150300.9.12.1_livepatch1.so", "libtoy_1.0-150300.26.5_livepatch1.so", "libtoy_2.0-150600.14_1_livepatch1.so",
+		"libtoy_1.0-150300.9.12.1_livepatch1.so", "libtoy_1.0-150300.26.5_livepatch1.so",
+		"libtoy_2.0-150600.14_1_livepatch1.so",
 	}
 	if d := cmp.Diff(want, names); d != "" {
 		t.Errorf("containers (-want +got):\n%s", d)
@@ -112,7 +115,8 @@ func TestSecondRunDoesNothing(t *testing.T) {
 // nothing else may be redone.
 func TestChangesAreNoticed(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2")
-	f.write("toy_livepatch1.c", "#include \"add.h\"\nint toy_add_lp(int a, int b) { return a + b + ADDEND; }\n")
+	f.write("toy_livepatch1.c", "#include \"add.h\"\nint toy_add_lp(int a, int b) { return a + b "+
+		"+ ADDEND; }\n")
 	f.write("add.h", "#define ADDEND 1\n")
 	base := f.mustBuild()
 	if d := cmp.Diff([]string{"add.h", "toy_livepatch1.c"}, base.Inputs); d != "" {
@@ -124,12 +128,20 @@ func TestChangesAreNoticed(t *testing.T) {
 		fresh  int
 	}{
 		{"header", func() { f.write("add.h", "#define ADDEND 2\n") }, 2},
-		{"flags", func() { f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-O1, -DX]") }, 2},
-		{"description", func() {
-			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_sub:toy_add_lp\n")
+		{"flags", func() {
+			f.edit("sources: [toy_livepatch1.c]",
+				"sources: [toy_livepatch1.c]\n    cflags: [-O1, -DX]")
 		}, 2},
-		{"damaged container", func() { f.write("build/x86_64/libtoy_1.0-2_livepatch1.so", "damaged") }, 1},
-		{"missing container", func() { os.Remove(filepath.Join(f.dir, "build/x86_64/libtoy_1.0-1_livepatch1.so")) }, 1},
+		{"description", func() {
+			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+				"toy_sub:toy_add_lp\n")
+		}, 2},
+		{"damaged container", func() {
+			f.write("build/x86_64/libtoy_1.0-2_livepatch1.so", "damaged")
+		}, 1},
+		{"missing container", func() {
+			os.Remove(filepath.Join(f.dir, "build/x86_64/libtoy_1.0-1_livepatch1.so"))
+		}, 1},
 		{"nothing", func() {}, 0},
 	}
 	for _, c := range changes {
@@ -159,28 +171,43 @@ func TestRefused(t *testing.T) {
 		status                      Status
 		containers                  int // of the three builds
 	}{
-		"absent function":     {"toy_abs:toy_add_lp", good, "", "no-symbol", "toy_abs", Refused, 0},
-		"absent replacement":  {"toy_add:toy_ad_lp", good, "", "no-symbol", "toy_ad_lp", Refused, 0},
-		"IFUNC":               {"toy_max:toy_add_lp", good, "", "ifunc", "toy_max", Refused, 0},
-		"resolver by name":    {"resolve:toy_add_lp", good, "", "ifunc", "resolve", Refused, 0},
-		"not patchable":       {"toy_bare:toy_add_lp", good, "", "not-patchable", "toy_bare", Refused, 0},
-		"variable":            {"toy_table:toy_add_lp", good, "", "not-a-function", "toy_table", Refused, 0},
-		"twice":               {"toy_add:toy_add_lp\ntoy_add:toy_add_lp", good, "", "duplicate", "toy_add", Refused, 0},
-		"pattern unmatched":   {"__toy_min_*:toy_add_lp", good, "", "bad-pattern", "__toy_min_*", Refused, 0},
-		"undefined symbol":    {"toy_add:toy_add_lp", "int gone(int); int toy_add_lp(int a, int b) { return gone(a); }\n", "", "undefined-symbol", "gone", Refused, 0},
-		"text relocations":    {"toy_add:toy_add_lp", "int toy_add_lp(int, int);\n__asm__(\".globl toy_add_lp\\n.type toy_add_lp,@function\\ntoy_add_lp: movabs $toy_add_lp, %rax\\nret\\n.size toy_add_lp,.-toy_add_lp\\n\");\n", "-Wl,-z,notext", "text-relocations", "text relocations", Refused, 0},
-		"executable stack":    {"toy_add:toy_add_lp", good, "-Wl,-z,execstack", "executable-stack", "executable stack", Refused, 0},
-		"does not compile":    {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return a + ; }\n", "", "compiler", "toy_livepatch1.c:1:43: error", Failed, 0},
-		"syntax":              {"toy_add", good, "", "syntax", "name of the replacement", Refused, 0},
+		"absent function": {"toy_abs:toy_add_lp", good, "", "no-symbol", "toy_abs", Refused, 0},
+		"absent replacement": {"toy_add:toy_ad_lp", good, "", "no-symbol", "toy_ad_lp", Refused,
+			0},
+		"IFUNC":            {"toy_max:toy_add_lp", good, "", "ifunc", "toy_max", Refused, 0},
+		"resolver by name": {"resolve:toy_add_lp", good, "", "ifunc", "resolve", Refused, 0},
+		"not patchable": {"toy_bare:toy_add_lp", good, "", "not-patchable", "toy_bare",
+			Refused, 0},
+		"variable": {"toy_table:toy_add_lp", good, "", "not-a-function", "toy_table",
+			Refused, 0},
+		"twice": {"toy_add:toy_add_lp\ntoy_add:toy_add_lp", good, "", "duplicate",
+			"toy_add", Refused, 0},
+		"pattern unmatched": {"__toy_min_*:toy_add_lp", good, "", "bad-pattern", "__toy_min_*",
+			Refused, 0},
+		"undefined symbol": {"toy_add:toy_add_lp", "int gone(int); int toy_add_lp(int a, int " +
+			"b) { return gone(a); }\n", "", "undefined-symbol", "gone", Refused, 0},
+		"text relocations": {"toy_add:toy_add_lp", "int toy_add_lp(int, int);\n" +
+			"__asm__(\".globl toy_add_lp\\n.type toy_add_lp,@function\\ntoy_add_lp: movabs " +
+			"$toy_add_lp, %rax\\nret\\n.size toy_add_lp,.-toy_add_lp\\n\");\n", "-Wl,-z,notext",
+			"text-relocations", "text relocations", Refused, 0},
+		"executable stack": {"toy_add:toy_add_lp", good, "-Wl,-z,execstack", "executable-stack",
+			"executable stack", Refused, 0},
+		"does not compile": {"toy_add:toy_add_lp",
+			"int toy_add_lp(int a, int b) { return a + ; }\n", "", "compiler",
+			"toy_livepatch1.c:1:43: error", Failed, 0},
+		"syntax": {"toy_add", good, "", "syntax", "name of the replacement", Refused,
+			0},
 		"only in newer build": {"toy_new:toy_add_lp", good, "", "no-symbol", "toy_new", Refused, 2},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "2.0-1", "3.0-1")
-			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+tc.description+"\n")
+			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+				tc.description+"\n")
 			f.write("toy_livepatch1.c", tc.source)
 			if tc.cflags != "" {
-				f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['"+tc.cflags+"']")
+				f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['"+
+					tc.cflags+"']")
 			}
 			r, err := f.build()
 			if !errors.Is(err, ErrRefused) {
@@ -190,8 +217,10 @@ func TestRefused(t *testing.T) {
 			if c.Status != tc.status || c.Container != "" || len(c.Reasons) == 0 {
 				t.Fatalf("the first cell is %+v", c)
 			}
-			if !strings.Contains(c.Reasons[0].Message, tc.message) || tc.code != "" && c.Reasons[0].Code != tc.code {
-				t.Errorf("reason is %s: %s; want %s: … %s …", c.Reasons[0].Code, c.Reasons[0].Message, tc.code, tc.message)
+			if !strings.Contains(c.Reasons[0].Message, tc.message) || tc.code != "" &&
+				c.Reasons[0].Code != tc.code {
+				t.Errorf("reason is %s: %s; want %s: … %s …", c.Reasons[0].Code,
+					c.Reasons[0].Message, tc.code, tc.message)
 			}
 			if n := len(r.Containers()); n != tc.containers {
 				t.Errorf("%d containers, want %d:\n%s", n, tc.containers, reasonText(r))
@@ -207,7 +236,8 @@ func TestRefused(t *testing.T) {
 // TestRefusedIFUNCNamesImplementations wants to be told what to patch instead.
 func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_max:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+		"toy_max:toy_add_lp\n")
 	r, _ := f.build()
 	hint := r.Cells[0].Reasons[0].Hint
 	for _, want := range []string{"__toy_max_plain", "__toy_max_fast"} {
@@ -223,13 +253,15 @@ func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 // TestPattern expands a pattern per build: never the checking variants, never the IFUNC itself.
 func TestPattern(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n__toy_max_*:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+		"__toy_max_*:toy_add_lp\n")
 	r := f.mustBuild()
 	got := slices.Sorted(slices.Values(r.Cells[0].Functions))
 	if d := cmp.Diff([]string{"__toy_max_fast", "__toy_max_plain"}, got); d != "" {
 		t.Errorf("functions (-want +got):\n%s", d)
 	}
-	if n := r.Cells[0].Notes; codesOf(n) != "pattern" || n[0].Message != "__toy_max_* stands for __toy_max_fast, __toy_max_plain" {
+	if n := r.Cells[0].Notes; codesOf(n) != "pattern" ||
+		n[0].Message != "__toy_max_* stands for __toy_max_fast, __toy_max_plain" {
 		t.Errorf("notes: %+v", n)
 	}
 }
@@ -243,13 +275,15 @@ func TestMatrix(t *testing.T) {
     sources: [toy_livepatch1.c]
     builds: ">= 2"
   - library: libtoy.so.1`)
-	f.write("second.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n")
+	f.write("second.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+
+		"toy_sub:toy_add_lp\n")
 	r := f.mustBuild()
 	var got []string
 	for _, c := range r.Cells {
 		got = append(got, c.Container)
 	}
-	want := []string{"libtoy_2.0-1_livepatch2.so", "libtoy_1.0-1_livepatch1.so", "libtoy_2.0-1_livepatch1.so"}
+	want := []string{"libtoy_2.0-1_livepatch2.so", "libtoy_1.0-1_livepatch1.so",
+		"libtoy_2.0-1_livepatch1.so"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("cells (-want +got):\n%s", d)
 	}
@@ -328,17 +362,26 @@ func TestMadeAfterKill(t *testing.T) {
 // TestPatchWithoutBuilds is refused, not left out: its fix would be missing from the package.
 func TestPatchWithoutBuilds(t *testing.T) {
 	for name, change := range map[string]func(*folder){
-		"range that nothing fits":          func(f *folder) { f.edit("    sources: [toy", "    builds: '> 9'\n    sources: [toy") },
-		"library that nothing contains":    func(f *folder) { f.edit("library: libtoy.so.1", "library: libtoy.so.2") },
-		"architecture that nothing is for": func(f *folder) { f.edit("arch: [x86_64]", "arch: [x86_64, aarch64]") },
+		"range that nothing fits": func(f *folder) {
+			f.edit("    sources: [toy", "    builds: '> 9'\n    sources: [toy")
+		},
+		"library that nothing contains": func(f *folder) {
+			f.edit("library: libtoy.so.1", "library: libtoy.so.2")
+		},
+		"architecture that nothing is for": func(f *folder) {
+			f.edit("arch: [x86_64]", "arch: [x86_64, aarch64]")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
-			f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: other.in, sources: [toy_livepatch1.c]}")
-			f.write("other.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n")
+			f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: other.in, "+
+				"sources: [toy_livepatch1.c]}")
+			f.write("other.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+
+				"toy_sub:toy_add_lp\n")
 			change(f)
 			r, err := f.build()
-			if !errors.Is(err, ErrRefused) || !strings.Contains(reasonText(r), "no-build: ") || len(r.Containers()) == 0 {
+			if !errors.Is(err, ErrRefused) || !strings.Contains(reasonText(r), "no-build: ") ||
+				len(r.Containers()) == 0 {
 				t.Errorf("%v: %s", err, reasonText(r))
 			}
 		})
@@ -350,7 +393,8 @@ func TestGateAlwaysRuns(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.mustBuild()
 	f.lock.Builds[0].Exports = nil
-	f.write("toy_livepatch1.c", "int hidden(int); int toy_add_lp(int a, int b) { return hidden(a); }\n")
+	f.write("toy_livepatch1.c", "int hidden(int); int toy_add_lp(int a, int b) { return "+
+		"hidden(a); }\n")
 	if r, err := f.build(); !errors.Is(err, ErrRefused) {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
@@ -392,14 +436,17 @@ func TestInstallWhole(t *testing.T) {
 	last := "libtoy_2.0-1_livepatch1.so"
 	root := t.TempDir()
 	put(t, filepath.Join(root, InstallDir(c), last, "inside"), "")
-	if names, err := Install(c, nil, root); err == nil || names != nil || !strings.Contains(err.Error(), last) {
+	if names, err := Install(c, nil, root); err == nil || names != nil ||
+		!strings.Contains(err.Error(), last) {
 		t.Errorf("over a folder: %q, %v", names, err)
 	}
 	f.write(filepath.Join(BuildDir, "x86_64", last), "damaged")
-	if names, err := Install(c, nil, root); !errors.Is(err, ErrStale) || names != nil || !strings.Contains(err.Error(), "run lpbuild build") {
+	if names, err := Install(c, nil, root); !errors.Is(err, ErrStale) || names != nil ||
+		!strings.Contains(err.Error(), "run lpbuild build") {
 		t.Errorf("damaged: %q, %v", names, err)
 	}
-	if entries, err := os.ReadDir(filepath.Join(root, InstallDir(c))); err != nil || len(entries) != 1 {
+	if entries, err := os.ReadDir(filepath.Join(root, InstallDir(c))); err != nil ||
+		len(entries) != 1 {
 		t.Errorf("left: %v (%v)", entries, err)
 	}
 }

@@ -24,7 +24,8 @@ type callGraph map[string][]string
 
 // chain returns the names by which a function leads to one that is, both included; nil if there are
 // none. A use that follow does not accept leads nowhere.
-func (g callGraph) chain(from string, is func(name string) bool, follow func(name string, address bool) bool) []string {
+func (g callGraph) chain(from string, is func(name string) bool,
+	follow func(name string, address bool) bool) []string {
 	before := map[string]string{}
 	for todo := []string{from}; len(todo) > 0; todo = todo[1:] {
 		for _, use := range g[todo[0]] {
@@ -51,7 +52,8 @@ func (g callGraph) chain(from string, is func(name string) bool, follow func(nam
 
 // calls returns the graph of an object and its functions that choose implementations, from the
 // manifest or the compiler. Calls may come from several goroutines.
-func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g callGraph, choosers []chooser, err error) {
+func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g callGraph,
+	choosers []chooser, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if g, ok := o.manifest.Calls[obj.digest]; ok {
@@ -65,9 +67,11 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g 
 	g = callGraph{}
 	rel := filepath.Join(relObjects, filepath.Base(tmp), "calls.o")
 	for _, source := range o.patch.Sources {
-		args := []string{"-fno-lto", "-ffunction-sections", "-fdata-sections", "-c", "-o", rel, source}
+		args := []string{"-fno-lto", "-ffunction-sections", "-fdata-sections", "-c", "-o", rel,
+			source}
 		if path.Ext(source) == ".c" {
-			args = append(args, "-aux-info", filepath.Join(relObjects, filepath.Base(tmp), "prototypes"))
+			args = append(args, "-aux-info", filepath.Join(relObjects, filepath.Base(tmp),
+				"prototypes"))
 		}
 		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
 			return nil, nil, err
@@ -79,7 +83,9 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g 
 		if err != nil {
 			return nil, nil, fmt.Errorf("what %s calls: %w", source, err)
 		}
-		for from, to := range uses { // names of different files are one, also if they are static: a chain too many is better than one too few
+		for from, to := range uses {
+			// names of different files are one, also if they are static: a chain too many is better
+			// than one too few
 			g[from] = append(g[from], to...)
 		}
 		if path.Ext(source) == ".c" {

@@ -23,7 +23,8 @@ func (m *matrix) readPinned(name string, pinned digest.Digest) ([]byte, error) {
 		return nil, fmt.Errorf("the catalogue is not complete: %w: run lpbuild download", err)
 	}
 	if digest.OfBytes(data) != pinned {
-		return nil, fmt.Errorf("%s: %w: it is not what %s pins: run lpbuild download", path, digest.ErrMismatch, config.LockName)
+		return nil, fmt.Errorf("%s: %w: it is not what %s pins: run lpbuild download", path,
+			digest.ErrMismatch, config.LockName)
 	}
 	return data, nil
 }
@@ -63,7 +64,8 @@ func (m *matrix) buildExports(b *download.Build) (exports, error) {
 }
 
 // once returns what read gives, calling it once per key even if many ask at the same time.
-func once[T any](m *matrix, known map[string]func() (T, error), key string, read func() (T, error)) (T, error) {
+func once[T any](m *matrix, known map[string]func() (T, error), key string,
+	read func() (T, error)) (T, error) {
 	m.mu.Lock()
 	get, ok := known[key]
 	if !ok {

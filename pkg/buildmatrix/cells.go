@@ -41,7 +41,9 @@ func Cells(c *config.Config, l *download.Lock) []Cell {
 func (c *Cell) isWanted(cfg *config.Config) bool {
 	evr := c.Build.EVR()
 	return c.Build.Arch == string(c.Arch) && c.Patch.Builds.Contains(evr) &&
-		slices.ContainsFunc(cfg.Packages, func(p config.Package) bool { return p.Name == c.Build.Name && p.Builds.Contains(evr) })
+		slices.ContainsFunc(cfg.Packages, func(p config.Package) bool {
+			return p.Name == c.Build.Name && p.Builds.Contains(evr)
+		})
 }
 
 // Name identifies the cell in messages: patch, build and architecture.
@@ -57,30 +59,35 @@ func (c *Cell) Name() string {
 // (the lock names it), and by the kind of processor that the library is for, where a package has it
 // once for each. "" as a rule.
 func (c *Cell) variant() string {
-	return strings.Join(slices.DeleteFunc([]string{c.Build.Twin, c.Library.Variant}, func(s string) bool { return s == "" }), ".")
+	return strings.Join(slices.DeleteFunc([]string{c.Build.Twin, c.Library.Variant},
+		func(s string) bool { return s == "" }), ".")
 }
 
 // expansion is what the description's placeholders stand for in this cell.
 func (c *Cell) expansion() ulp.Expansion {
 	return ulp.Expansion{
-		Version: c.Build.Version, Release: c.Build.Release, Arch: c.Arch, Target: c.target(), Words: c.words(),
+		Version: c.Build.Version, Release: c.Build.Release, Arch: c.Arch, Target: c.target(),
+		Words: c.words(),
 	}
 }
 
 // glibcWords are the libraries that older templates name by words.
-var glibcWords = map[string]string{"LIBC": "libc.so.6", "LIBPTHREAD": "libpthread.so.0", "LIBRT": "librt.so.1"}
+var glibcWords = map[string]string{"LIBC": "libc.so.6", "LIBPTHREAD": "libpthread.so.0",
+	"LIBRT": "librt.so.1"}
 
 // words returns what those words stand for in a build of glibc: before release 2.34 libpthread and
 // librt are libraries of their own, so that a description for one is not for another. nil
 // elsewhere, where each is the library of the patch.
 func (c *Cell) words() map[string]string {
 	base := path.Base(c.target())
-	if c.Build.Source != "glibc" || base != "libc.so.6" && !slices.Contains(slices.Collect(maps.Values(glibcWords)), base) {
+	if c.Build.Source != "glibc" || base != "libc.so.6" &&
+		!slices.Contains(slices.Collect(maps.Values(glibcWords)), base) {
 		return nil
 	}
 	words := map[string]string{}
 	for word, library := range glibcWords {
-		words[word] = path.Join(path.Dir(c.target()), download.Home(c.Build.Source, c.Build.EVR(), library))
+		words[word] = path.Join(path.Dir(c.target()), download.Home(c.Build.Source, c.Build.EVR(),
+			library))
 	}
 	return words
 }

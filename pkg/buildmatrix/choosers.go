@@ -14,14 +14,16 @@ import (
 // chooser is a function that does what the code of an indirect function (IFUNC) does: it returns
 // the address of a function.
 type chooser struct {
-	Name    string   `json:"name"`
-	Returns []string `json:"returns,omitempty"` // functions of its source whose addresses it takes, sorted
+	Name string `json:"name"`
+	// functions of its source whose addresses it takes, sorted
+	Returns []string `json:"returns,omitempty"`
 }
 
 var (
 	// definedFunction matches the definition of a function in what gcc writes for -aux-info: its
 	// type and its name.
-	definedFunction = lazyregexp.New(`^/\* .*:[0-9]+:[NO]F \*/ (?:extern|static) ([^;]*?)([A-Za-z_$][\w$]*) \([^*]`)
+	definedFunction = lazyregexp.New(`^/\* .*:[0-9]+:[NO]F \*/ (?:extern|static) ` +
+		`([^;]*?)([A-Za-z_$][\w$]*) \([^*]`)
 	// noParameters matches what is behind the name of a function without parameters.
 	noParameters = lazyregexp.New(`^void\)(\) \(|;)`)
 	typeName     = lazyregexp.New(`^(const |volatile )*[A-Za-z_]\w* $`)
@@ -32,7 +34,8 @@ var (
 // glibc's do, or with a name for a type; then the function must use nothing but addresses, one of
 // them of a function of the source. prototypes is what gcc writes for -aux-info.
 func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
-	functions, candidates := map[string]bool{}, map[string]bool{} // of the latter, whether it is certain
+	// of the latter, whether it is certain
+	functions, candidates := map[string]bool{}, map[string]bool{}
 	for line := range bytes.Lines(prototypes) {
 		m := definedFunction().FindSubmatchIndex(line)
 		if m == nil {
@@ -45,7 +48,8 @@ func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
 		case end == nil:
 		case len(end[1]) > 1 && strings.HasSuffix(result, "(*"):
 			candidates[name] = true
-		case strings.HasSuffix(result, "*"), typeName().MatchString(result) && !slices.Contains(basicTypes, strings.Fields(result)[len(strings.Fields(result))-1]):
+		case strings.HasSuffix(result, "*"), typeName().MatchString(result) &&
+			!slices.Contains(basicTypes, strings.Fields(result)[len(strings.Fields(result))-1]):
 			candidates[name] = false
 		}
 	}
@@ -71,13 +75,15 @@ func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
 }
 
 // basicTypes are types of one word that no pointer has.
-var basicTypes = []string{"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool"}
+var basicTypes = []string{"void", "char", "short", "int", "long", "float", "double", "signed",
+	"unsigned", "_Bool"}
 
 // choosing returns the reasons that replacements choose an implementation where they are to be one.
 // Live patches that replaced the code of an indirect function have such replacements: callers of an
 // implementation would take an address for its result.
 func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
-	implementations := map[string]string{} // by replaced functions: which indirect function chooses them
+	// by replaced functions: which indirect function chooses them
+	implementations := map[string]string{}
 	for _, r := range j.description.Functions {
 		if row, ok := s.target.Function(r.Old.Text); ok {
 			if name := s.target.Implements(row); name != "" {
@@ -93,7 +99,9 @@ func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 		return nil, err
 	}
 	if err != nil {
-		j.info.Notes = append(j.info.Notes, Reason{Code: "resolvers-unknown", Message: "whether a replacement only chooses an implementation is not known: " + err.Error()})
+		j.info.Notes = append(j.info.Notes, Reason{Code: "resolvers-unknown",
+			Message: "whether a replacement only chooses an implementation is not known: " +
+				err.Error()})
 		return nil, nil
 	}
 	var reasons []Reason
@@ -106,11 +114,15 @@ func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 		seen[r.New.Text] = true
 		hint := "replace the implementation by a function that does its work"
 		if returns := choosers[i].Returns; len(returns) > 0 {
-			hint = fmt.Sprintf("name %s instead, which must not be static", strings.Join(returns, " or "))
+			hint = fmt.Sprintf("name %s instead, which must not be static",
+				strings.Join(returns, " or "))
 		}
-		reasons = append(reasons, reasonAt("resolver", j.at(r.New, fmt.Sprintf("%q has no parameters and returns the address of a function, as the code of "+
-			"the indirect function %s does, but %s is one of the implementations: who calls it would take the address for its result",
-			r.New.Text, implementations[r.Old.Text], r.Old.Text), hint)))
+		reasons = append(reasons,
+			reasonAt("resolver", j.at(r.New, fmt.Sprintf("%q has no parameters and returns the "+
+				"address of a function, as the code of "+
+				"the indirect function %s does, but %s is one of the implementations: who calls "+
+				"it would take the address for its result", r.New.Text, implementations[r.Old.Text],
+				r.Old.Text), hint)))
 	}
 	return reasons, nil
 }

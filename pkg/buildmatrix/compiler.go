@@ -27,10 +27,12 @@ type compiler struct {
 	path     string
 	identity string   // changes when another compiler is named, or $PATH leads to others
 	flags    []string // of every live patch
-	dir      string   // the package folder: compilers run there, so that no path of the machine gets into the code
-	runs     *atomic.Int64
-	moved    func() map[string]string // see findMoved
-	entries  func() []string          // flags that leave room for detours in the replacements themselves
+	// the package folder: compilers run there, so that no path of the machine gets into the code
+	dir   string
+	runs  *atomic.Int64
+	moved func() map[string]string // see findMoved
+	// flags that leave room for detours in the replacements themselves
+	entries func() []string
 }
 
 // commonFlags are those of every live patch on every architecture.
@@ -39,8 +41,9 @@ var commonFlags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1"}
 // compilerNames are tried in order, Debian's, SUSE's (which has some with a version in the name
 // only) and Red Hat's; the environment's LPBUILD_CC_<ARCH> comes before them.
 var compilerNames = map[symtab.Arch][]string{
-	"x86_64":  {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
-	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "powerpc64le-suse-linux-gcc-14", "ppc64le-linux-gnu-gcc"},
+	"x86_64": {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
+	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc",
+		"powerpc64le-suse-linux-gcc-14", "ppc64le-linux-gnu-gcc"},
 	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc", "aarch64-suse-linux-gcc-14"},
 }
 
@@ -49,8 +52,9 @@ var compilerNames = map[symtab.Arch][]string{
 // needs -msplit-patch-nops, which not every gcc has; without it the assembler takes only 2, 6 or 14
 // NOPs before the local entry point.
 var patchableEntries = map[symtab.Arch][][]string{
-	"x86_64":  {{"-fpatchable-function-entry=16,14"}},
-	"ppc64le": {{"-fpatchable-function-entry=14,13", "-msplit-patch-nops"}, {"-fpatchable-function-entry=16,14"}},
+	"x86_64": {{"-fpatchable-function-entry=16,14"}},
+	"ppc64le": {{"-fpatchable-function-entry=14,13", "-msplit-patch-nops"},
+		{"-fpatchable-function-entry=16,14"}},
 	"aarch64": {{"-fpatchable-function-entry=14,13"}},
 }
 
@@ -71,9 +75,12 @@ func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, 
 			continue
 		}
 		c := &compiler{path: path, dir: dir, runs: runs, flags: commonFlags}
-		c.identity = hashOf(path, stamp(path), os.Getenv("PATH")) // what is behind a script is in the manifest's survey
+		// what is behind a script is in the manifest's survey
+		c.identity = hashOf(path, stamp(path), os.Getenv("PATH"))
 		c.moved = sync.OnceValue(c.findMoved)
-		c.entries = sync.OnceValue(func() []string { return c.firstAccepted(patchableEntries[arch]) })
+		c.entries = sync.OnceValue(func() []string {
+			return c.firstAccepted(patchableEntries[arch])
+		})
 		return c, nil
 	}
 	return nil, fmt.Errorf("%w for %s: tried %s: install gcc for %s, or name one in %s",
@@ -101,10 +108,13 @@ func (c *compiler) accepts(flags []string) bool {
 	}
 	defer os.RemoveAll(dir)
 	source := filepath.Join(dir, "probe.c")
-	if err := os.WriteFile(source, []byte("extern int variable; int function(void) { return variable; }\n"), 0o600); err != nil {
+	if err := os.WriteFile(source, []byte("extern int variable; int function(void) { return "+
+		"variable; }\n"), 0o600); err != nil {
 		return false
 	}
-	_, err = c.run(ctx, slices.Concat(flags, []string{"-fPIC", "-c", "-o", filepath.Join(dir, "probe.o"), source})...)
+	_, err = c.run(ctx,
+		slices.Concat(flags, []string{"-fPIC", "-c", "-o", filepath.Join(dir, "probe.o"),
+			source})...)
 	return err == nil
 }
 
@@ -154,7 +164,8 @@ func (c *compiler) start(ctx context.Context, args ...string) (out, said []byte,
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
 		}
-		return stdout.Bytes(), stderr.data, &CompileError{filepath.Base(c.path), strings.TrimSpace(string(stderr.data)), err}
+		return stdout.Bytes(), stderr.data, &CompileError{filepath.Base(c.path),
+			strings.TrimSpace(string(stderr.data)), err}
 	}
 	return stdout.Bytes(), stderr.data, nil
 }
@@ -165,8 +176,10 @@ func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
-			"GCC_COMPARE_DEBUG", "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "LD_RUN_PATH", "LDEMULATION", "LANGUAGE":
+		case "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH",
+			"COMPILER_PATH", "GCC_EXEC_PREFIX",
+			"GCC_COMPARE_DEBUG", "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "LD_RUN_PATH",
+			"LDEMULATION", "LANGUAGE":
 			return true
 		}
 		return false

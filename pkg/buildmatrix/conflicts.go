@@ -36,7 +36,8 @@ func (j *job) nameProblem() *Reason {
 		stem, _, _ = strings.Cut(name.Text, "_")
 	}
 	reason := reasonAt("container-name", j.at(name,
-		fmt.Sprintf("the container's name %q does not say that it is for %s: %s_%s_livepatch1.so would", name.Text, build, stem, build),
+		fmt.Sprintf("the container's name %q does not say that it is for %s: %s_%s_livepatch1.so "+
+			"would", name.Text, build, stem, build),
 		fmt.Sprintf("write %s_{version}-{release}_livepatch1.so", stem)))
 	return &reason
 }
@@ -78,14 +79,16 @@ func doubles(group []*job) (message, hint string) {
 	}
 	name := group[0].info.Container
 	if len(names) == 1 {
-		return fmt.Sprintf("%s would be the container of %s", name, othersOf(nil, group)), "give each live patch a number or a stem of its own"
+		return fmt.Sprintf("%s would be the container of %s", name, othersOf(nil, group)),
+			"give each live patch a number or a stem of its own"
 	}
 	var numbers []string
 	for i, n := range names {
 		numbers = append(numbers, fmt.Sprintf("livepatch%d in %s", i+1, n))
 	}
 	build := "_" + group[0].Build.Version + "-" + group[0].Build.Release
-	return fmt.Sprintf("%s would be the container of each of %s", strings.Replace(name, build, "_{version}-{release}", 1), strings.Join(names, ", ")),
+	return fmt.Sprintf("%s would be the container of each of %s",
+			strings.Replace(name, build, "_{version}-{release}", 1), strings.Join(names, ", ")),
 		"give each a number of its own: " + strings.Join(numbers, ", ")
 }
 
@@ -153,20 +156,27 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 	}
 	for _, j := range jobs {
 		for i, e := range addresses[j] {
-			rivals := slices.DeleteFunc(slices.Clone(replaced[e]), func(o *job) bool { return o.Patch == j.Patch })
+			rivals := slices.DeleteFunc(slices.Clone(replaced[e]), func(o *job) bool {
+				return o.Patch == j.Patch
+			})
 			if len(rivals) == 0 || e.address == 0 {
 				continue
 			}
 			old := j.description.Functions[i].Old
-			if !slices.ContainsFunc(replaced[e], func(o *job) bool { return o.Patch.Overlaps == "" }) {
+			if !slices.ContainsFunc(replaced[e], func(o *job) bool {
+				return o.Patch.Overlaps == ""
+			}) {
 				j.overlaps = append(j.overlaps, Reason{Code: ReplacedTwice, Where: old.Pos.String(),
-					Message: fmt.Sprintf("%q is replaced by each of %s%s%s", old.Text, descriptionsOf(replaced[e]), Accepted, j.Patch.Overlaps)})
+					Message: fmt.Sprintf("%q is replaced by each of %s%s%s", old.Text,
+						descriptionsOf(replaced[e]), Accepted, j.Patch.Overlaps)})
 				continue
 			}
 			j.shadowed = append(j.shadowed, reasonAt(ReplacedTwice, j.at(old,
-				fmt.Sprintf("%q is replaced by each of %s: only the one that is applied last would work", old.Text,
+				fmt.Sprintf("%q is replaced by each of %s: only the one that is applied last "+
+					"would work", old.Text,
 					descriptionsOf(replaced[e])),
-				"put the changes into one replacement, or give the patches \"builds\" that do not overlap; if any of them will do, "+
+				"put the changes into one replacement, or give the patches \"builds\" that do "+
+					"not overlap; if any of them will do, "+
 					"as all have the same code, each says so: overlaps: {accept: \"...\"}")))
 			j.info.Key = "" // the verdict depends on more than the cell
 		}

@@ -38,8 +38,10 @@ func TestContainerNameSaysBuild(t *testing.T) {
 			t.Fatalf("%s: error is %v, want a refusal", name, err)
 		}
 		reason := r.Cells[0].Reasons[0]
-		if reason.Code != "container-name" || !strings.HasSuffix(reason.Where, "toy_livepatch1.in:1:1") ||
-			!strings.Contains(reason.Hint, "_{version}-{release}_livepatch1.so") || !strings.Contains(reason.Shown, name) {
+		if reason.Code != "container-name" ||
+			!strings.HasSuffix(reason.Where, "toy_livepatch1.in:1:1") ||
+			!strings.Contains(reason.Hint, "_{version}-{release}_livepatch1.so") ||
+			!strings.Contains(reason.Shown, name) {
 			t.Errorf("%s: %+v", name, reason)
 		}
 	}
@@ -48,7 +50,8 @@ func TestContainerNameSaysBuild(t *testing.T) {
 // secondPatch adds a patch to the folder, before the first one.
 func (f *folder) secondPatch(description, more string) {
 	f.t.Helper()
-	f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: second.in, sources: [toy_livepatch1.c]"+more+"}")
+	f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: second.in, sources: "+
+		"[toy_livepatch1.c]"+more+"}")
 	f.write("second.in", description)
 }
 
@@ -56,7 +59,8 @@ func (f *folder) secondPatch(description, more string) {
 // other.
 func TestSameContainerName(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2")
-	f.secondPatch("libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_sub:toy_add_lp\n", ", builds: '>= 1.0-2'")
+	f.secondPatch("libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_sub:toy_add_lp\n",
+		", builds: '>= 1.0-2'")
 	r, err := f.build()
 	if !errors.Is(err, ErrRefused) {
 		t.Fatalf("error is %v", err)
@@ -67,13 +71,16 @@ func TestSameContainerName(t *testing.T) {
 		if c.Status == Built {
 			continue
 		}
-		other := map[string]string{"second.in": "toy_livepatch1.in", "toy_livepatch1.in": "second.in"}[c.Patch]
+		other := map[string]string{"second.in": "toy_livepatch1.in",
+			"toy_livepatch1.in": "second.in"}[c.Patch]
 		if c.Reasons[0].Code != "same-name" || !strings.Contains(c.Reasons[0].Message, other) ||
-			c.Reasons[0].Hint != "give each a number of its own: livepatch1 in second.in, livepatch2 in toy_livepatch1.in" {
+			c.Reasons[0].Hint != "give each a number of its own: livepatch1 in second.in, "+
+				"livepatch2 in toy_livepatch1.in" {
 			t.Errorf("%s: %+v", c.Patch, c.Reasons)
 		}
 	}
-	want := map[string]string{"second.in 2": "", "toy_livepatch1.in 2": "", "toy_livepatch1.in 1": "libtoy_1.0-1_livepatch1.so"}
+	want := map[string]string{"second.in 2": "", "toy_livepatch1.in 2": "",
+		"toy_livepatch1.in 1": "libtoy_1.0-1_livepatch1.so"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("containers (-want +got):\n%s", d)
 	}
@@ -86,21 +93,24 @@ func TestReplacedTwice(t *testing.T) {
 		functions, builds string
 		refused           int
 	}{
-		"same name":              {"toy_add:toy_add_lp", "", 4},
-		"one of several":         {"toy_sub:toy_add_lp\ntoy_add:toy_add_lp", "", 4},
-		"by its other name":      {"toy_plus:toy_add_lp", "", 4},
-		"by its version":         {"toy_add@TOY_1:toy_add_lp", "", 4},
-		"only in the newer":      {"toy_add:toy_add_lp", ", builds: '>= 2'", 2},
-		"other function":         {"toy_sub:toy_add_lp", "", 0},
-		"none that is there yet": {"toy_add:toy_add_lp", ", builds: '> 3'", 1}, // that one has no build
+		"same name":         {"toy_add:toy_add_lp", "", 4},
+		"one of several":    {"toy_sub:toy_add_lp\ntoy_add:toy_add_lp", "", 4},
+		"by its other name": {"toy_plus:toy_add_lp", "", 4},
+		"by its version":    {"toy_add@TOY_1:toy_add_lp", "", 4},
+		"only in the newer": {"toy_add:toy_add_lp", ", builds: '>= 2'", 2},
+		"other function":    {"toy_sub:toy_add_lp", "", 0},
+		// that one has no build
+		"none that is there yet": {"toy_add:toy_add_lp", ", builds: '> 3'", 1},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "2.0-1")
-			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+"\n", tc.builds)
+			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+
+				"\n", tc.builds)
 			r, err := f.build()
 			if (err != nil) != (tc.refused > 0) || r.Count(Refused) != tc.refused {
-				t.Fatalf("%v: %d refused, want %d: %s", err, r.Count(Refused), tc.refused, reasonText(r))
+				t.Fatalf("%v: %d refused, want %d: %s", err, r.Count(Refused), tc.refused,
+					reasonText(r))
 			}
 			said := map[string]bool{}
 			for _, c := range r.Cells {
@@ -112,9 +122,12 @@ func TestReplacedTwice(t *testing.T) {
 				t.Errorf("one reason has other words for each build: %v", said)
 			}
 			for _, c := range r.Cells {
-				other := map[string]string{"second.in": "toy_livepatch1.in", "toy_livepatch1.in": "second.in"}[c.Patch]
+				other := map[string]string{"second.in": "toy_livepatch1.in",
+					"toy_livepatch1.in": "second.in"}[c.Patch]
 				if c.Status == Refused && c.Reasons[0].Code != "no-build" &&
-					(c.Reasons[0].Code != "replaced-twice" || !strings.Contains(c.Reasons[0].Message, other) || c.Reasons[0].Where == "") {
+					(c.Reasons[0].Code != "replaced-twice" ||
+						!strings.Contains(c.Reasons[0].Message, other) ||
+						c.Reasons[0].Where == "") {
 					t.Errorf("%s %s: %+v", c.Patch, c.Version, c.Reasons)
 				}
 			}
@@ -130,7 +143,8 @@ func TestVerdictOnTwoIsForgotten(t *testing.T) {
 	if _, err := f.build(); !errors.Is(err, ErrRefused) {
 		t.Fatal(err)
 	}
-	f.write("second.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n")
+	f.write("second.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+
+		"toy_sub:toy_add_lp\n")
 	if n := len(f.mustBuild().Containers()); n != 2 {
 		t.Errorf("%d containers, want 2", n)
 	}
@@ -144,15 +158,17 @@ func TestOverlaps(t *testing.T) {
 		first, second, functions string
 		codes                    string // of the reasons against the second patch
 	}{
-		"both":            {accept, accept, "toy_add:toy_add_lp", ""},
-		"one":             {"", accept, "toy_add:toy_add_lp", "replaced-twice"},
-		"the other":       {accept, "", "toy_add:toy_add_lp", "replaced-twice"},
-		"with a mistake":  {accept, accept, "toy_add:toy_add_lp\nno_such:toy_add_lp", "no-symbol"},
-		"none, and worse": {"", "", "toy_add:toy_add_lp\nno_such:toy_add_lp", "replaced-twice no-symbol"},
+		"both":           {accept, accept, "toy_add:toy_add_lp", ""},
+		"one":            {"", accept, "toy_add:toy_add_lp", "replaced-twice"},
+		"the other":      {accept, "", "toy_add:toy_add_lp", "replaced-twice"},
+		"with a mistake": {accept, accept, "toy_add:toy_add_lp\nno_such:toy_add_lp", "no-symbol"},
+		"none, and worse": {"", "", "toy_add:toy_add_lp\nno_such:toy_add_lp",
+			"replaced-twice no-symbol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "2.0-1")
-			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+"\n", tc.second)
+			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+
+				"\n", tc.second)
 			if tc.first != "" {
 				f.edit("    sources:", "    "+strings.TrimPrefix(tc.first, ", ")+"\n    sources:")
 			}
@@ -164,7 +180,9 @@ func TestOverlaps(t *testing.T) {
 				if c.Patch == "second.in" && codesOf(c.Reasons) != tc.codes {
 					t.Errorf("%s: %s, want %s", c.Patch, codesOf(c.Reasons), tc.codes)
 				}
-				if tc.codes == "" && !strings.HasSuffix(c.Notes[0].Message, `is replaced by each of second.in, toy_livepatch1.in; accepted: the same code`) {
+				if tc.codes == "" && !strings.HasSuffix(c.Notes[0].Message,
+					`is replaced by each of second.in, toy_livepatch1.in; `+
+						`accepted: the same code`) {
 					t.Errorf("%s: notes %+v", c.Patch, c.Notes)
 				}
 			}

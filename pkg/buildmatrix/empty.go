@@ -14,7 +14,8 @@ import (
 // emptyMatrix says why nothing is to be built of what was asked for.
 func (m *matrix) emptyMatrix(all int) error {
 	if all > 0 && m.Group != (Group{}) {
-		return fmt.Errorf("%s: group %s is empty: there are not that many builds", m.config.Path, m.Group)
+		return fmt.Errorf("%s: group %s is empty: there are not that many builds", m.config.Path,
+			m.Group)
 	}
 	if len(m.lock.Builds) == 0 {
 		return fmt.Errorf("%s has no builds: run lpbuild download", config.LockName)
@@ -24,7 +25,8 @@ func (m *matrix) emptyMatrix(all int) error {
 		for i := range m.config.Patches {
 			if p := &m.config.Patches[i]; m.asked(arch) {
 				message, hint := m.noBuild(p, arch)
-				why = append(why, &diag.Diagnostic{Pos: p.Pos, Message: p.Description + ": " + message, Hint: hint})
+				why = append(why, &diag.Diagnostic{Pos: p.Pos, Message: p.Description + ": " +
+					message, Hint: hint})
 			}
 		}
 	}
@@ -37,7 +39,9 @@ func (m *matrix) noBuild(p *config.Patch, arch symtab.Arch) (message, hint strin
 	const again = "correct it, or run lpbuild download if lpbuild.yaml has changed since"
 	left := m.lock.Builds
 	keep := func(ok func(b *download.Build) bool) bool {
-		kept := slices.DeleteFunc(slices.Clone(left), func(b download.Build) bool { return !ok(&b) })
+		kept := slices.DeleteFunc(slices.Clone(left), func(b download.Build) bool {
+			return !ok(&b)
+		})
 		if len(kept) > 0 {
 			left = kept
 		}
@@ -47,7 +51,9 @@ func (m *matrix) noBuild(p *config.Patch, arch symtab.Arch) (message, hint strin
 	case !keep(func(b *download.Build) bool { return b.Arch == string(arch) }):
 		return fmt.Sprintf("%s has no build for %s (\"arch\")", config.LockName, arch), again
 	case !keep(func(b *download.Build) bool {
-		return slices.ContainsFunc(m.config.Packages, func(p config.Package) bool { return p.Name == b.Name })
+		return slices.ContainsFunc(m.config.Packages, func(p config.Package) bool {
+			return p.Name == b.Name
+		})
 	}):
 		var names, have []string
 		for _, p := range m.config.Packages {
@@ -57,18 +63,25 @@ func (m *matrix) noBuild(p *config.Patch, arch symtab.Arch) (message, hint strin
 			have = append(have, b.Name)
 		}
 		hint = "run lpbuild download"
-		if near := diag.Nearest(names[0], have, 1); len(names) == 1 && len(near) > 0 && near[0] != names[0] {
+		if near := diag.Nearest(names[0], have, 1); len(names) == 1 && len(near) > 0 &&
+			near[0] != names[0] {
 			hint = fmt.Sprintf("run lpbuild download; or did you mean %s?", near[0])
 		}
-		return fmt.Sprintf("%s has no build of package %s", config.LockName, strings.Join(names, ", ")), hint
+		return fmt.Sprintf("%s has no build of package %s", config.LockName,
+			strings.Join(names, ", ")), hint
 	case !keep(func(b *download.Build) bool { return len(b.LibrariesNamed(p.Library)) > 0 }):
-		return fmt.Sprintf("no build in %s has the library %s (%s)", config.LockName, p.Library, librariesOf(left)), again
+		return fmt.Sprintf("no build in %s has the library %s (%s)", config.LockName, p.Library,
+			librariesOf(left)), again
 	case !keep(func(b *download.Build) bool {
-		return slices.ContainsFunc(m.config.Packages, func(p config.Package) bool { return p.Name == b.Name && p.Builds.Contains(b.EVR()) })
+		return slices.ContainsFunc(m.config.Packages, func(p config.Package) bool {
+			return p.Name == b.Name && p.Builds.Contains(b.EVR())
+		})
 	}):
-		return fmt.Sprintf("\"builds\" of \"packages\" holds none of %s in %s", span(left), config.LockName), again
+		return fmt.Sprintf("\"builds\" of \"packages\" holds none of %s in %s", span(left),
+			config.LockName), again
 	}
-	return fmt.Sprintf("\"builds\" of the patch, %s, holds none of %s", p.Builds, span(left)), "for example: \">= 2.31-150300.9, < 2.38\""
+	return fmt.Sprintf("\"builds\" of the patch, %s, holds none of %s", p.Builds, span(left)),
+		"for example: \">= 2.31-150300.9, < 2.38\""
 }
 
 // librariesOf lists what patches can be for.

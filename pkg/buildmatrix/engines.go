@@ -40,9 +40,11 @@ func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err er
 	}
 	notes = append(append(notes, lost...), j.unknownCallers(s)...)
 	if c.StaticTLS {
-		notes = append(notes, Reason{Code: "static-tls", Message: "the container reaches thread-local variables by static offsets " +
-			"(DF_STATIC_TLS): libpulp can load it only as long as the process has static space for them",
-			Hint: "compile with -ftls-model=global-dynamic"})
+		notes = append(notes,
+			Reason{Code: "static-tls", Message: "the container reaches thread-local variables by " +
+				"static offsets " + "(DF_STATIC_TLS): libpulp can load it only as long as the " +
+				"process has static space for them",
+				Hint: "compile with -ftls-model=global-dynamic"})
 	}
 	return able, notes, nil
 }
@@ -53,7 +55,8 @@ func (j *job) notForPulp(s *scope) []Reason {
 	for _, f := range j.description.Functions {
 		if row, ok := s.target.Function(f.Old.Text); ok && !row.Patchable && s.target.Complete {
 			reasons = append(reasons, reasonAt("no-nops", j.at(f.Old,
-				fmt.Sprintf("%q has no NOPs for a detour in this build of %s: only the native engine replaces it", f.Old.Text, s.target.Name), "")))
+				fmt.Sprintf("%q has no NOPs for a detour in this build of %s: only the native "+
+					"engine replaces it", f.Old.Text, s.target.Name), "")))
 		}
 	}
 	return reasons
@@ -63,13 +66,16 @@ func (j *job) notForPulp(s *scope) []Reason {
 // and of functions.
 func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 	if c.Arch != symtab.X86_64 {
-		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: in other processes libpulp is needed"}}
+		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: " +
+			"in other processes libpulp is needed"}}
 	}
 	var reasons []Reason
 	_, err := native.NewPatch(c, j.info.Container)
 	for _, err := range flat(err) {
 		if e, ok := errors.AsType[*native.ContainerError](err); ok {
-			reasons = append(reasons, Reason{Code: e.Code, Message: "the native engine cannot load the container: " + e.What, Hint: e.Hint})
+			reasons = append(reasons,
+				Reason{Code: e.Code, Message: "the native engine cannot load the container: " +
+					e.What, Hint: e.Hint})
 		} else {
 			reasons = append(reasons, Reason{Code: "native-engine", Message: err.Error()})
 		}
@@ -78,14 +84,19 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 		row, ok := s.target.Function(f.Old.Text)
 		why, judged := s.target.EntryProof(row.Value)
 		if ok && judged && row.Patchable && (why != "" || j.entries != symtab.EntriesAny) {
-			reasons = append(reasons, reasonAt("long-nops", j.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
-				"that the native engine knows: only libpulp replaces it", f.Old.Text, s.target.Name), "")))
+			reasons = append(reasons,
+				reasonAt("long-nops",
+					j.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
+						"that the native engine knows: only libpulp replaces it", f.Old.Text,
+						s.target.Name), "")))
 		}
 	}
 	reasons = append(reasons, j.handlers(s)...)
 	reasons = append(reasons, s.notLoaded(c)...)
 	slices.SortStableFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Code, b.Code) })
-	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a.Code == b.Code && a.Message == b.Message })
+	return slices.CompactFunc(reasons, func(a, b Reason) bool {
+		return a.Code == b.Code && a.Message == b.Message
+	})
 }
 
 // handlers returns a reason for each function that handles exceptions or cancellation: they are
@@ -95,19 +106,26 @@ func (j *job) handlers(s *scope) []Reason {
 	case j.Patch.Unwinding == ulp.UnwindingNone:
 		return nil
 	case !s.target.HasHandlers():
-		return []Reason{{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell which functions handle exceptions "+
-			"or cancellation: another version of lpbuild made it, and the native engine may refuse them", s.target.Name), Hint: "run lpbuild download again"}}
+		return []Reason{
+			{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell "+
+				"which functions handle exceptions "+
+				"or cancellation: another version of lpbuild made it, and the native engine may "+
+				"refuse them", s.target.Name), Hint: "run lpbuild download again"}}
 	}
 	var reasons []Reason
 	for _, f := range j.description.Functions {
 		row, ok := s.target.Function(f.Old.Text)
-		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch in lpbuild.yaml"
+		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch " +
+			"in lpbuild.yaml"
 		if row.Patchable {
 			hint = "processes that are started with libpulp.so can be patched; " + hint
 		}
 		if why := s.target.Handlers(row.Value); ok && why != "" {
-			reasons = append(reasons, reasonAt("handlers", j.at(f.Old, fmt.Sprintf("%q cannot be replaced by the native engine in this build of "+
-				"%s: %s, and the unwinder would not find its replacement", f.Old.Text, s.target.Name, why), hint)))
+			reasons = append(reasons,
+				reasonAt("handlers", j.at(f.Old, fmt.Sprintf("%q cannot be replaced by the "+
+					"native engine in this build of "+
+					"%s: %s, and the unwinder would not find its replacement", f.Old.Text,
+					s.target.Name, why), hint)))
 		}
 	}
 	return reasons
@@ -119,8 +137,10 @@ func (j *job) unknownCallers(s *scope) []Reason {
 	if s.target.Arch != symtab.X86_64 || s.target.HasCallers() {
 		return nil
 	}
-	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell which callers in the library rely "+
-		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it", s.target.Name), Hint: "run lpbuild download again"}}
+	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does "+
+		"not tell which callers in the library rely "+
+		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it",
+		s.target.Name), Hint: "run lpbuild download again"}}
 }
 
 // lostHandlers returns a reason for each function that handles exceptions or cancellation while its
@@ -140,9 +160,12 @@ func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
 		case err != nil:
 			return nil, err
 		case !handles:
-			reasons = append(reasons, reasonAt("lost-handlers", j.at(f.New, fmt.Sprintf("%q has something to clean up when an exception or "+
-				"the end of its thread passes through it, %q has not: locks may stay locked", f.Old.Text, f.New.Text),
-				"in C, compile with -fexceptions, as the library was")))
+			reasons = append(reasons,
+				reasonAt("lost-handlers",
+					j.at(f.New, fmt.Sprintf("%q has something to clean up when an exception or "+
+						"the end of its thread passes through it, %q has not: locks may stay "+
+						"locked", f.Old.Text, f.New.Text),
+						"in C, compile with -fexceptions, as the library was")))
 		}
 	}
 	return reasons, nil
@@ -167,7 +190,8 @@ func (s *scope) notLoaded(c *ulp.Container) []Reason {
 	}
 	return []Reason{{
 		Code: "not-loaded",
-		Message: fmt.Sprintf("the container uses %s, which %s does not bring into a process: libpulp has it loaded, the native engine does not",
+		Message: fmt.Sprintf("the container uses %s, which %s does not bring into a process: "+
+			"libpulp has it loaded, the native engine does not",
 			strings.Join(names, ", "), s.target.Name),
 		Hint: "copy what is needed into the source",
 	}}

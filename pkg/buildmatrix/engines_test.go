@@ -37,8 +37,9 @@ func compileText(t *testing.T, text string, flags ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "bare.c"), text)
-	args := append([]string{"-O2", "-fPIC", "-shared", "-fcf-protection=none", "-fpatchable-function-entry=16,14",
-		"-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1", "-o", "lib.so", "bare.c"}, flags...)
+	args := append([]string{"-O2", "-fPIC", "-shared", "-fcf-protection=none",
+		"-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1", "-o",
+		"lib.so", "bare.c"}, flags...)
 	cmd := exec.Command("gcc", args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -83,7 +84,8 @@ func codesOf(reasons []Reason) string {
 // why.
 func TestEntries(t *testing.T) {
 	with, without := compileBare(t), compileBare(t, "-fpatchable-function-entry=0")
-	const constructor = "__attribute__((constructor)) static void f(void) { __asm__ volatile(\"nop\"); }\n"
+	const constructor = "__attribute__((constructor)) static void f(void) { __asm__ " +
+		"volatile(\"nop\"); }\n"
 	tests := map[string]struct {
 		library   []byte
 		entries   string // "": not in the configuration
@@ -93,27 +95,41 @@ func TestEntries(t *testing.T) {
 		codes     string // of reasons or notes
 		shown     []string
 	}{
-		"NOPs":           {with, "", []string{"toy_add"}, "", "pulp native", "", nil},
-		"NOPs, any":      {with, "any", []string{"toy_add"}, "", "pulp native", "", nil},
-		"proven":         {with, "any", []string{"toy_add", "toy_mul"}, "", "native", "no-nops", []string{`"toy_mul" has no NOPs`, "only the native engine"}},
-		"proven, nops":   {with, "nops", []string{"toy_add", "toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:5:1: ", "one other function of libtoy.so.1 is patchable; \"entries: any\""}},
-		"no NOPs, nops":  {without, "", []string{"toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:3:2: ", "\"entries: any\" (lpbuild.yaml"}},
-		"no way":         {without, "", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{"it was built without -fpatchable-function-entry\n"}},
+		"NOPs":      {with, "", []string{"toy_add"}, "", "pulp native", "", nil},
+		"NOPs, any": {with, "any", []string{"toy_add"}, "", "pulp native", "", nil},
+		"proven": {with, "any", []string{"toy_add", "toy_mul"}, "", "native", "no-nops",
+			[]string{`"toy_mul" has no NOPs`, "only the native engine"}},
+		"proven, nops": {with, "nops", []string{"toy_add", "toy_mul"}, "", "", "not-patchable",
+			[]string{"toy_livepatch1.in:5:1: ", "one other function of libtoy.so.1 is patchable; " +
+				"\"entries: any\""}},
+		"no NOPs, nops": {without, "", []string{"toy_mul"}, "", "", "not-patchable",
+			[]string{"toy_livepatch1.in:3:2: ", "\"entries: any\" (lpbuild.yaml"}},
+		"no way": {without, "", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable",
+			[]string{"it was built without -fpatchable-function-entry\n"}},
 		"no NOPs at all": {without, "any", []string{"toy_mul"}, "", "native", "no-nops", nil},
-		"not proven": {without, "any", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{
-			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: the function has 3 bytes, and a jump needs 5", "    toy_bare:", "one other function of libtoy.so.1 is patchable\n"}},
-		"no engine": {without, "any", []string{"toy_mul"}, constructor, "", "no-nops constructors", []string{
-			"toy_livepatch1.in:4:1: ", "only the native engine replaces it", "the native engine cannot load the container: it has constructors"}},
-		"NOPs, former code":    {with, "", []string{"toy_add"}, "int (*lpbuild_original_toy_add)(int, int);\n", "pulp native", "", nil},
-		"no NOPs, former code": {without, "any", []string{"toy_mul"}, "int (*lpbuild_original_toy_mul)(int, int);\n", "native", "no-nops", nil},
-		"libpulp only":         {with, "any", []string{"toy_add"}, constructor, "pulp", "constructors", nil},
+		"not proven": {without, "any", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable",
+			[]string{
+				"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`,
+				"not proven to be safe: the function has 3 bytes, and a jump needs 5",
+				"    toy_bare:", "one other function of libtoy.so.1 is patchable\n"}},
+		"no engine": {without, "any", []string{"toy_mul"}, constructor, "", "no-nops constructors",
+			[]string{
+				"toy_livepatch1.in:4:1: ", "only the native engine replaces it",
+				"the native engine cannot load the container: it has constructors"}},
+		"NOPs, former code": {with, "", []string{"toy_add"},
+			"int (*lpbuild_original_toy_add)(int, int);\n", "pulp native", "", nil},
+		"no NOPs, former code": {without, "any", []string{"toy_mul"},
+			"int (*lpbuild_original_toy_mul)(int, int);\n", "native", "no-nops", nil},
+		"libpulp only": {with, "any", []string{"toy_add"}, constructor, "pulp", "constructors",
+			nil},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
 			f.setLibrary(0, tc.library, true)
 			f.replaces(tc.functions...)
-			f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 1000; }\n"+tc.source)
+			f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 1000; }\n"+
+				tc.source)
 			if tc.entries != "" {
 				f.edit("license: MIT", "license: MIT\nentries: "+tc.entries)
 			}
@@ -123,8 +139,10 @@ func TestEntries(t *testing.T) {
 			}
 			c := r.Cells[0]
 			found := slices.Concat(c.Reasons, c.Notes)
-			if got := strings.Join(c.Engines, " "); got != tc.engines || codesOf(found) != tc.codes {
-				t.Errorf("engines %q with %q, want %q with %q: %s", got, codesOf(found), tc.engines, tc.codes, reasonText(r))
+			if got := strings.Join(c.Engines, " "); got != tc.engines ||
+				codesOf(found) != tc.codes {
+				t.Errorf("engines %q with %q, want %q with %q: %s", got, codesOf(found), tc.engines,
+					tc.codes, reasonText(r))
 			}
 			text := ""
 			for _, r := range found {
@@ -154,7 +172,8 @@ func (f *folder) checkChoice(c CellInfo, entries string) {
 	if any := entries == "any"; any != (p.Entries == symtab.EntriesAny) {
 		f.t.Errorf("the container says %q", p.Entries)
 	}
-	if _, err := native.NewPatch(container, c.Container); (err == nil) != slices.Contains(c.Engines, EngineNative) {
+	if _, err := native.NewPatch(container, c.Container); (err == nil) != slices.Contains(c.Engines,
+		EngineNative) {
 		f.t.Errorf("the native engine says %v, the report %q", err, c.Engines)
 	}
 }
@@ -181,12 +200,15 @@ func TestOldCatalogue(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, compileBare(t), false)
 	c := f.mustBuild().Cells[0]
-	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "handlers-unknown registers-unknown" || c.Notes[0].Hint != "run lpbuild download again" {
+	if strings.Join(c.Engines, " ") != "pulp" ||
+		codesOf(c.Notes) != "handlers-unknown registers-unknown" ||
+		c.Notes[0].Hint != "run lpbuild download again" {
 		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
 	}
 	f.edit("license: MIT", "license: MIT\nentries: any")
 	_, err := f.build()
-	if !errors.Is(err, ErrNoProofs) || !strings.Contains(err.Error(), "libtoy.so.1.json") || !strings.Contains(err.Error(), "run lpbuild download") {
+	if !errors.Is(err, ErrNoProofs) || !strings.Contains(err.Error(), "libtoy.so.1.json") ||
+		!strings.Contains(err.Error(), "run lpbuild download") {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -195,14 +217,16 @@ func TestOldCatalogue(t *testing.T) {
 // ends its thread.
 const handlingSource = `
 void toy_unlock(int *p) { *p = 0; }
-int toy_call(int (*f)(int), int a) { __attribute__((cleanup(toy_unlock))) int locked = a; return f(locked) + locked; }
+int toy_call(int (*f)(int), int a)
+{ __attribute__((cleanup(toy_unlock))) int locked = a; return f(locked) + locked; }
 int toy_add(int a, int b) { return a * 1000 + b; }
 `
 
 // TestHandlers: functions that handle exceptions or cancellation are libpulp's, and replacements
 // should handle them, too.
 func TestHandlers(t *testing.T) {
-	const cleans = "void toy_unlock(int *); int toy_call_lp(int (*f)(int), int a) { __attribute__((cleanup(toy_unlock))) int l = a; return f(l) + l; }\n"
+	const cleans = "void toy_unlock(int *); int toy_call_lp(int (*f)(int), int a) { " +
+		"__attribute__((cleanup(toy_unlock))) int l = a; return f(l) + l; }\n"
 	const add = "int toy_add_lp(int a, int b) { return a + b; }\n"
 	const forgets = "int toy_call_lp(int (*f)(int), int a) { return f(a) + a; }\n"
 	tests := map[string]struct {
@@ -213,27 +237,40 @@ func TestHandlers(t *testing.T) {
 		engines, codes   string
 		shown            string
 	}{
-		"others":                 {true, "toy_add", add, "-O2", "", "pulp native", "", ""},
-		"handlers":               {true, "toy_call", cleans, "-fexceptions", "", "pulp", "handlers unwinding unwinding", "processes that are started with libpulp.so"},
-		"handlers are lost":      {true, "toy_call", forgets, "-O2", "", "pulp", "handlers lost-handlers", "compile with -fexceptions"},
-		"no handlers to compile": {true, "toy_call", cleans, "-O2", "", "pulp", "handlers lost-handlers", "\"toy_call\" has something to clean up"},
-		"no engine":              {false, "toy_call", forgets, "-O2", "", "", "no-nops handlers lost-handlers", "toy_livepatch1.in:4:1 \"toy_call\" cannot be replaced by the native engine"},
-		"says any":               {true, "toy_call", forgets, "-O2", "any", "pulp", "handlers lost-handlers", "unwinding: none"},
-		"says none":              {true, "toy_call", forgets, "-O2", "none", "pulp native", "", ""},
-		"none, without NOPs":     {false, "toy_call", forgets, "-O2", "none", "native", "no-nops", ""},
-		"none, but cleans up":    {true, "toy_call", cleans, "-fexceptions", "none", "pulp", "unwinding unwinding", ""},
-		"others without NOPs":    {false, "toy_add", add, "-O2", "", "native", "no-nops", ""},
+		"others": {true, "toy_add", add, "-O2", "", "pulp native", "", ""},
+		"handlers": {true, "toy_call", cleans, "-fexceptions", "", "pulp",
+			"handlers unwinding unwinding", "processes that are started with libpulp.so"},
+		"handlers are lost": {true, "toy_call", forgets, "-O2", "", "pulp",
+			"handlers lost-handlers", "compile with -fexceptions"},
+		"no handlers to compile": {true, "toy_call", cleans, "-O2", "", "pulp",
+			"handlers lost-handlers", "\"toy_call\" has something to clean up"},
+		"no engine": {false, "toy_call", forgets, "-O2", "", "",
+			"no-nops handlers lost-handlers", "toy_livepatch1.in:4:1 \"toy_call\" cannot be " +
+				"replaced by the native engine"},
+		"says any": {true, "toy_call", forgets, "-O2", "any", "pulp",
+			"handlers lost-handlers", "unwinding: none"},
+		"says none":          {true, "toy_call", forgets, "-O2", "none", "pulp native", "", ""},
+		"none, without NOPs": {false, "toy_call", forgets, "-O2", "none", "native", "no-nops", ""},
+		"none, but cleans up": {true, "toy_call", cleans, "-fexceptions", "none", "pulp",
+			"unwinding unwinding", ""},
+		"others without NOPs": {false, "toy_add", add, "-O2", "", "native", "no-nops", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
-			flags := map[bool]string{true: "-fpatchable-function-entry=16,14", false: "-fpatchable-function-entry=0"}
+			flags := map[bool]string{true: "-fpatchable-function-entry=16,14",
+				false: "-fpatchable-function-entry=0"}
 			f.setLibrary(0, compileText(t, handlingSource, "-fexceptions", flags[tc.nops]), true)
-			f.setExports(0, exportList(map[string][]string{"libtoy.so.1": {"toy_unlock", "toy_call", "toy_add"}, "libgcc_s.so.1": {"_Unwind_Resume@GCC_3.0"},
-				"libc.so.6": {"x@GLIBC_2.2.5"}}).Libraries)
-			f.write("toy_livepatch1.in", "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"+tc.function+":"+tc.function+"_lp\n")
+			f.setExports(0,
+				exportList(map[string][]string{"libtoy.so.1": {"toy_unlock", "toy_call", "toy_add"},
+					"libgcc_s.so.1": {"_Unwind_Resume@GCC_3.0"},
+					"libc.so.6":     {"x@GLIBC_2.2.5"}}).Libraries)
+			f.write("toy_livepatch1.in",
+				"! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+					tc.function+":"+tc.function+"_lp\n")
 			f.write("toy_livepatch1.c", tc.source)
-			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+tc.cflags+"]\n    unwinding: "+cmp.Or(tc.unwinding, "any"))
+			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+
+				tc.cflags+"]\n    unwinding: "+cmp.Or(tc.unwinding, "any"))
 			f.edit("license: MIT", "license: MIT\nentries: any")
 			r, err := f.build()
 			if (err == nil) != (tc.engines != "") || err != nil && !errors.Is(err, ErrRefused) {
@@ -241,8 +278,10 @@ func TestHandlers(t *testing.T) {
 			}
 			c := r.Cells[0]
 			found := slices.Concat(c.Reasons, c.Notes)
-			if got := strings.Join(c.Engines, " "); got != tc.engines || codesOf(found) != tc.codes {
-				t.Errorf("engines %q with %q, want %q with %q: %+v", got, codesOf(found), tc.engines, tc.codes, found)
+			if got := strings.Join(c.Engines, " "); got != tc.engines ||
+				codesOf(found) != tc.codes {
+				t.Errorf("engines %q with %q, want %q with %q: %+v", got, codesOf(found),
+					tc.engines, tc.codes, found)
 			}
 			text := ""
 			for _, r := range found {
@@ -266,7 +305,8 @@ func TestLongNOPs(t *testing.T) {
 	copy(image[add.Value-14:], "\x66\x0f\x1f\x44\x00\x00\x0f\x1f\x80\x00\x00\x00\x00\x90")
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, image, true)
-	if c := f.mustBuild().Cells[0]; strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "long-nops" {
+	if c := f.mustBuild().Cells[0]; strings.Join(c.Engines, " ") != "pulp" ||
+		codesOf(c.Notes) != "long-nops" {
 		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
 	}
 }
@@ -281,24 +321,29 @@ func TestPowerEntries(t *testing.T) {
 		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
 	}
 	f.replaces("toy_bare")
-	if r, err := f.build(); !errors.Is(err, ErrRefused) || !strings.Contains(reasonText(r), "no engine does that on ppc64le") {
+	if r, err := f.build(); !errors.Is(err, ErrRefused) || !strings.Contains(reasonText(r),
+		"no engine does that on ppc64le") {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
 }
 
 // TestNotLoaded: the native engine loads no libraries that only the container needs.
 func TestNotLoaded(t *testing.T) {
-	const usesMath = "double sin(double); int toy_add_lp(int a, int b) { return (int)sin(a) + b; }\n"
+	const usesMath = "double sin(double); int toy_add_lp(int a, int b) { return (int)sin(a) + b; " +
+		"}\n"
 	f := newFolder(t, "1.0-1")
-	f.lock.Builds = append(f.lock.Builds, download.Build{Name: "glibc", Version: "2.31", Release: "1", Arch: "x86_64"})
+	f.lock.Builds = append(f.lock.Builds, download.Build{Name: "glibc", Version: "2.31",
+		Release: "1", Arch: "x86_64"})
 	f.setExports(1, exportList(map[string][]string{"libm.so.6": {"sin@GLIBC_2.2.5"}}).Libraries)
-	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['-Wl,--no-as-needed,-lm']")
+	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: "+
+		"['-Wl,--no-as-needed,-lm']")
 	if c := f.mustBuild().Cells[0]; strings.Join(c.Engines, " ") != "pulp native" {
 		t.Errorf("needed, but not used: engines %q, %+v", c.Engines, c.Notes)
 	}
 	f.write("toy_livepatch1.c", usesMath)
 	c := f.mustBuild().Cells[0]
-	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "not-loaded" || !strings.Contains(c.Notes[0].Message, "libm.so.6") {
+	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "not-loaded" ||
+		!strings.Contains(c.Notes[0].Message, "libm.so.6") {
 		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
 	}
 }
@@ -306,9 +351,11 @@ func TestNotLoaded(t *testing.T) {
 // TestTooMany: what the native engine limits is not refused as long as libpulp can do it.
 func TestTooMany(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "! "+strings.Repeat("x", 100<<10)+"\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "! "+strings.Repeat("x", 100<<10)+
+		"\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
 	c := f.mustBuild().Cells[0]
-	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "native-engine" || !bytes.Contains([]byte(c.Notes[0].Message), []byte("too large")) {
+	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "native-engine" ||
+		!bytes.Contains([]byte(c.Notes[0].Message), []byte("too large")) {
 		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
 	}
 }

@@ -13,8 +13,9 @@ type exports map[string]*exported
 
 // exported is what one library exports and needs.
 type exported struct {
-	needed  []string        // SONAMEs of the libraries that are loaded with it
-	symbols map[string]bool // "name@VERSION", "name", and "@VERSION" for each version that is defined
+	needed []string // SONAMEs of the libraries that are loaded with it
+	// "name@VERSION", "name", and "@VERSION" for each version that is defined
+	symbols map[string]bool
 }
 
 func newExports(list *download.ExportList) exports {
@@ -40,7 +41,9 @@ func (e *exported) has(s string) bool { return e != nil && e.symbols[s] }
 var loaderPrefixes = []string{"ld-linux", "ld64.so"}
 
 func isLoader(soname string) bool {
-	return slices.ContainsFunc(loaderPrefixes, func(p string) bool { return strings.HasPrefix(soname, p) })
+	return slices.ContainsFunc(loaderPrefixes, func(p string) bool {
+		return strings.HasPrefix(soname, p)
+	})
 }
 
 // scope is where the dynamic linker will find what a container needs: the library that is patched,

@@ -34,7 +34,8 @@ static int __toy_max_plain(int a, int b) { return a > b ? a : b; }
 static int __toy_max_fast(int a, int b) { return a > b ? a : b + 0 * VARIANT; }
 static int __toy_max_chk_fast(int a, int b) { return a > b ? a : b; }
 typedef int (*max_fn)(int, int);
-static max_fn resolve(void) { return counter > 100 ? __toy_max_plain : counter > 200 ? __toy_max_chk_fast : __toy_max_fast; }
+static max_fn resolve(void)
+{ return counter > 100 ? __toy_max_plain : counter > 200 ? __toy_max_chk_fast : __toy_max_fast; }
 int toy_max(int, int) __attribute__((ifunc("resolve")));
 max_fn toy_table[] = { __toy_max_plain, __toy_max_fast, __toy_max_chk_fast };
 unsigned long toy_len(const char *s) { return strlen(s) + per_thread; }
@@ -44,7 +45,8 @@ __asm__(".symver toy_new,toy_new@@TOY_2");
 #endif
 `
 
-const versionScript = "TOY_1 { global: toy_add; toy_plus; toy_sub; toy_bare; toy_counter; toy_max; toy_len; toy_table; local: *; };\nTOY_2 { } TOY_1;\n"
+const versionScript = "TOY_1 { global: toy_add; toy_plus; toy_sub; toy_bare; toy_counter; " +
+	"toy_max; toy_len; toy_table; local: *; };\nTOY_2 { } TOY_1;\n"
 
 // folder is a package folder with a lock and a catalogue, made without a repository.
 type folder struct {
@@ -75,8 +77,9 @@ func compileToy(t *testing.T, variant int, arch symtab.Arch) []byte {
 	put(t, filepath.Join(dir, "toy.c"), librarySource)
 	put(t, filepath.Join(dir, "toy.map"), versionScript)
 	cc := map[symtab.Arch]string{"x86_64": "gcc", "ppc64le": "powerpc64le-linux-gnu-gcc"}[arch]
-	cmd := exec.Command(cc, "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1",
-		"-Wl,--version-script=toy.map", fmt.Sprintf("-DVARIANT=%d", variant), "-o", "libtoy.so.1", "toy.c")
+	cmd := exec.Command(cc, "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14",
+		"-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1", "-Wl,--version-script=toy.map",
+		fmt.Sprintf("-DVARIANT=%d", variant), "-o", "libtoy.so.1", "toy.c")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -93,7 +96,8 @@ func compilePlain(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "plain.c"), "int toy_add(int a, int b) { return a + b; }\n")
-	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", "libplain.so", "plain.c")
+	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14",
+		"-Wl,--build-id=sha1", "-o", "libplain.so", "plain.c")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -109,11 +113,14 @@ func compilePlain(t *testing.T) []byte {
 // 1, 2, 3 …
 func newFolder(t *testing.T, versions ...string) *folder {
 	t.Helper()
-	f := &folder{t: t, dir: t.TempDir(), lock: &download.Lock{Format: download.LockFormat, Product: "TOY"}}
+	f := &folder{t: t, dir: t.TempDir(), lock: &download.Lock{Format: download.LockFormat,
+		Product: "TOY"}}
 	for i, v := range versions {
 		f.addBuild(v, "x86_64", i+1)
 	}
-	f.write("toy_livepatch1.in", "! Fixes CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
+	f.write("toy_livepatch1.in",
+		"! Fixes CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+			"toy_add:toy_add_lp\n")
 	f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 1000; }\n")
 	f.write(config.FileName, strings.ReplaceAll(`name: toy-livepatches
 version: "1"
@@ -177,10 +184,12 @@ func (f *folder) addBuild(version string, arch symtab.Arch, variant int) {
 	f.write(place+"/libtoy.so.1.json", string(catalogue))
 	f.write(place+"/exports.json", string(exported))
 	f.lock.Builds = append(f.lock.Builds, download.Build{
-		Name: "toy", Source: "toy", Version: evr.Version, Release: evr.Release, Arch: string(arch), Built: time.Unix(1e9, 0).UTC(),
-		RPM: download.File{URL: "file:///nowhere", Digest: digest.OfBytes([]byte(version))},
+		Name: "toy", Source: "toy", Version: evr.Version, Release: evr.Release, Arch: string(arch),
+		Built: time.Unix(1e9, 0).UTC(),
+		RPM:   download.File{URL: "file:///nowhere", Digest: digest.OfBytes([]byte(version))},
 		Libraries: []download.Library{{
-			Name: "libtoy.so.1", Path: "/usr/lib64/libtoy.so.1", BuildID: fmt.Sprintf("%x", lib.BuildID),
+			Name: "libtoy.so.1", Path: "/usr/lib64/libtoy.so.1",
+			BuildID:   fmt.Sprintf("%x", lib.BuildID),
 			Catalogue: place + "/libtoy.so.1.json", Pinned: digest.OfBytes(catalogue),
 		}},
 		Exports: &download.Exports{File: place + "/exports.json", Digest: digest.OfBytes(exported)},
@@ -189,7 +198,8 @@ func (f *folder) addBuild(version string, arch symtab.Arch, variant int) {
 
 // exportList is what a build whose libraries export these symbols has in its catalogue.
 func exportList(symbols map[string][]string) *download.ExportList {
-	l := &download.ExportList{Format: download.ExportsFormat, Libraries: map[string]download.ExportedLibrary{}}
+	l := &download.ExportList{Format: download.ExportsFormat,
+		Libraries: map[string]download.ExportedLibrary{}}
 	for soname, list := range symbols {
 		l.Libraries[soname] = download.ExportedLibrary{Path: "/lib64/" + soname, Symbols: list}
 	}
@@ -233,7 +243,8 @@ func reasonText(r *Report) string {
 	var b strings.Builder
 	for _, c := range r.Cells {
 		for _, reason := range c.Reasons {
-			fmt.Fprintf(&b, "%s %s: %s: %s (%s)\n", c.Status, c.Version, reason.Code, reason.Message, reason.Hint)
+			fmt.Fprintf(&b, "%s %s: %s: %s (%s)\n", c.Status, c.Version, reason.Code,
+				reason.Message, reason.Hint)
 		}
 	}
 	return b.String()

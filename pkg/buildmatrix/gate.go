@@ -18,7 +18,8 @@ func gate(j *job, s *scope) (reasons, accepted []Reason) {
 	reasons = reasonsOf(ulp.Check(j.description, c, s.target, j.entries))
 	if j.Patch.Clones != "" {
 		isClone := func(r Reason) bool { return r.Code == codeOf(ulp.ErrClone) }
-		accepted = acceptedAs(j.Patch.Clones, slices.DeleteFunc(slices.Clone(reasons), func(r Reason) bool { return !isClone(r) }))
+		accepted = acceptedAs(j.Patch.Clones, slices.DeleteFunc(slices.Clone(reasons),
+			func(r Reason) bool { return !isClone(r) }))
 		reasons = slices.DeleteFunc(reasons, isClone)
 	}
 	reasons = append(reasons, j.optimisedAway()...)
@@ -44,18 +45,25 @@ func unloadable(c *ulp.Container) []Reason {
 	var reasons []Reason
 	refuse := func(is bool, code, message, hint string) {
 		if is {
-			reasons = append(reasons, Reason{Code: code, Message: "the container " + message, Hint: hint})
+			reasons = append(reasons, Reason{Code: code, Message: "the container " + message,
+				Hint: hint})
 		}
 	}
-	refuse(c.TextRelocations, "text-relocations", "has text relocations: its code would have to be writable to be loaded",
+	refuse(c.TextRelocations, "text-relocations", "has text relocations: its code would have to "+
+		"be writable to be loaded",
 		"compile every source with -fPIC; in assembly, address through the GOT")
-	refuse(c.ExecStack, "executable-stack", "asks for an executable stack, which it would force upon every process",
-		"add \".section .note.GNU-stack,\\\"\\\",@progbits\" to assembly sources; do not take addresses of nested functions")
-	refuse(c.SONAME != "", "soname", fmt.Sprintf("has the SONAME %s: RPM would provide that instead of the container's own name", c.SONAME),
+	refuse(c.ExecStack, "executable-stack", "asks for an executable stack, which it would force "+
+		"upon every process",
+		"add \".section .note.GNU-stack,\\\"\\\",@progbits\" to assembly sources; do not take "+
+			"addresses of nested functions")
+	refuse(c.SONAME != "", "soname", fmt.Sprintf("has the SONAME %s: RPM would provide that "+
+		"instead of the container's own name", c.SONAME),
 		"leave -Wl,-soname out of \"cflags\"")
-	refuse(c.RunPath, "run-path", "has an RPATH or RUNPATH: it would bring libraries of its own into every process",
+	refuse(c.RunPath, "run-path", "has an RPATH or RUNPATH: it would bring libraries of its own "+
+		"into every process",
 		"leave -Wl,-rpath out of \"cflags\"")
-	refuse(c.NoDlopen, "no-dlopen", "forbids to be loaded into a running process (DF_1_NODLOPEN)", "leave -Wl,-z,nodlopen out of \"cflags\"")
+	refuse(c.NoDlopen, "no-dlopen", "forbids to be loaded into a running process (DF_1_NODLOPEN)",
+		"leave -Wl,-z,nodlopen out of \"cflags\"")
 	return reasons
 }
 
@@ -77,7 +85,8 @@ func reasonsOf(err error) []Reason {
 
 // reasonAt makes a reason of a finding.
 func reasonAt(code string, d *diag.Diagnostic) Reason {
-	return Reason{Code: code, Where: d.String(), Message: d.Message, Hint: d.Hint, Shown: d.Render(false)}
+	return Reason{Code: code, Where: d.String(), Message: d.Message, Hint: d.Hint,
+		Shown: d.Render(false)}
 }
 
 // splitVersion splits "GLIBC_2.34" into "GLIBC" and "2.34"; a version without a number has an empty

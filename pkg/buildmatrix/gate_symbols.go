@@ -17,14 +17,17 @@ import (
 func (s *scope) strangers(c *ulp.Container) []Reason {
 	var reasons []Reason
 	for _, soname := range c.Needed {
-		if s.isTarget(soname) || slices.Contains(s.target.Needed, soname) || len(s.providers(soname)) > 0 {
+		if s.isTarget(soname) || slices.Contains(s.target.Needed, soname) ||
+			len(s.providers(soname)) > 0 {
 			continue
 		}
 		reasons = append(reasons, Reason{
 			Code: "needed-library",
-			Message: fmt.Sprintf("the container needs %s, which %s does not need and no build in %s contains: where it is missing the container cannot be loaded",
+			Message: fmt.Sprintf("the container needs %s, which %s does not need and no build in "+
+				"%s contains: where it is missing the container cannot be loaded",
 				soname, s.target.Name, config.LockName),
-			Hint: "link without it (-Wl,--as-needed drops libraries that nothing is used of), or add the package that contains it to \"packages\"",
+			Hint: "link without it (-Wl,--as-needed drops libraries that nothing is used of), or " +
+				"add the package that contains it to \"packages\"",
 		})
 	}
 	return reasons
@@ -35,7 +38,8 @@ func (s *scope) strangers(c *ulp.Container) []Reason {
 func (s *scope) missing(c *ulp.Container) []Reason {
 	var reasons []Reason
 	refuse := func(code, hint, format string, args ...any) {
-		reasons = append(reasons, Reason{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
+		reasons = append(reasons, Reason{Code: code, Message: fmt.Sprintf(format, args...),
+			Hint: hint})
 	}
 	reported := map[symtab.Need]bool{}
 	for _, need := range c.Needs {
@@ -44,11 +48,13 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 			if older := s.olderVersion(c, need); older != "" {
 				hint = older
 			}
-			refuse("undefined-version", hint, "the container needs version %s of %s%s, and %s", need.Version, need.File, users(c, need), problem)
+			refuse("undefined-version", hint, "the container needs version %s of %s%s, and %s",
+				need.Version, need.File, users(c, need), problem)
 		}
 	}
 	for _, u := range c.Undefined() {
-		if u.Weak || ulp.IsOriginal(u.Name) || reported[symtab.Need{File: u.File, Version: u.Version}] {
+		if u.Weak || ulp.IsOriginal(u.Name) ||
+			reported[symtab.Need{File: u.File, Version: u.Version}] {
 			continue
 		}
 		if problem, hint := s.symbolProblem(u); problem != "" {
@@ -78,7 +84,8 @@ func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 	if len(lines) > 5 {
 		lines = append(lines[:5], "...")
 	}
-	return "the build has it in an older version: compile on a system as old as the oldest build, or choose that in the source: " +
+	return "the build has it in an older version: compile on a system as old as the oldest " +
+		"build, or choose that in the source: " +
 		strings.Join(lines, " ")
 }
 
@@ -135,16 +142,22 @@ func users(c *ulp.Container, need symtab.Need) string {
 func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
 	own := s.own[need.File] != nil
 	switch {
-	case slices.Contains(s.target.Needs, need), s.isTarget(need.File) && s.targetDefines(need.Version), s.provides(need.File, "@"+need.Version):
-		return "", "" // what the library itself cannot be loaded without is there, also a version that has no symbols
+	case slices.Contains(s.target.Needs, need), s.isTarget(need.File) &&
+		s.targetDefines(need.Version), s.provides(need.File, "@"+need.Version):
+		// what the library itself cannot be loaded without is there, also a version that has no
+		// symbols
+		return "", ""
 	case own || s.isTarget(need.File):
-		return "this build's " + need.File + " has no such version", "the function is newer than the build: write the source against older interfaces"
+		return "this build's " + need.File + " has no such version",
+			"the function is newer than the build: write the source against older interfaces"
 	case len(s.providers(need.File)) > 0:
-		return "a build of the package that has " + need.File + " has no such version", "write the source against older interfaces"
+		return "a build of the package that has " + need.File + " has no such version",
+			"write the source against older interfaces"
 	case s.inheritedNeed(need):
 		return "", ""
 	}
-	return fmt.Sprintf("neither this build's package nor another one in the lock contains %s; this build's %s itself needs no version of it as new as that",
+	return fmt.Sprintf("neither this build's package nor another one in the lock contains %s; "+
+		"this build's %s itself needs no version of it as new as that",
 		need.File, s.target.Name), "add the package that contains " + need.File + " to \"packages\""
 }
 
@@ -155,11 +168,13 @@ func (s *scope) inheritedNeed(need symtab.Need) bool {
 	series, number := splitVersion(need.Version)
 	return slices.ContainsFunc(s.target.Needs, func(n symtab.Need) bool {
 		s, v := splitVersion(n.Version)
-		return n.File == need.File && (n.Version == need.Version || s == series && number != "" && v != "" && rpmver.Compare(number, v) <= 0)
+		return n.File == need.File && (n.Version == need.Version || s == series && number != "" &&
+			v != "" && rpmver.Compare(number, v) <= 0)
 	})
 }
 
-const hintStatic = "name a static function or variable of the library by a reference (#variable:pointer); " +
+const hintStatic = "name a static function or variable of the library by a reference " +
+	"(#variable:pointer); " +
 	"a function that only newer builds have must be copied into the source"
 
 // symbolProblem says what is wrong with an undefined symbol; "" if nothing is.
@@ -169,7 +184,9 @@ func (s *scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 		name += "@" + u.Version
 	}
 	if s.targetExports(u.Name, u.Version) || s.targetImports(u.Name, u.Version) ||
-		slices.ContainsFunc(s.loaded, func(soname string) bool { return s.provides(soname, name) }) {
+		slices.ContainsFunc(s.loaded, func(soname string) bool {
+			return s.provides(soname, name)
+		}) {
 		return "", ""
 	}
 	own := s.own[u.File] != nil || u.File != "" && s.isTarget(u.File)
@@ -177,11 +194,13 @@ func (s *scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 	case u.Version == "":
 		return s.unversionedProblem(name)
 	case own && (s.own[u.File].has(u.Name) || s.isTarget(u.File) && s.targetExports(u.Name, "")):
-		return fmt.Sprintf("%s: this build's %s exports %s, but not in that version", name, u.File, u.Name), hintStatic
+		return fmt.Sprintf("%s: this build's %s exports %s, but not in that version", name, u.File,
+			u.Name), hintStatic
 	case own:
 		return fmt.Sprintf("%s is not exported by this build's %s", name, u.File), hintStatic
 	case len(s.providers(u.File)) > 0:
-		return fmt.Sprintf("%s is not exported by every build in %s that has %s", name, config.LockName, u.File), hintStatic
+		return fmt.Sprintf("%s is not exported by every build in %s that has %s", name,
+			config.LockName, u.File), hintStatic
 	}
 	return "", "" // the library is in no package of the lock; its version has been judged
 }
@@ -191,12 +210,14 @@ func (s *scope) unversionedProblem(name string) (problem, hint string) {
 	for _, e := range slices.Concat([]exports{s.own}, s.others) {
 		for _, soname := range sortedNames(e) {
 			if e[soname].has(name) && !slices.Contains(s.loaded, soname) {
-				return fmt.Sprintf("%s is exported by %s, which neither %s nor the container needs: it may not be loaded", name, soname, s.target.Name),
+				return fmt.Sprintf("%s is exported by %s, which neither %s nor the container "+
+						"needs: it may not be loaded", name, soname, s.target.Name),
 					"link the container with that library, in \"cflags\""
 			}
 		}
 	}
-	return fmt.Sprintf("%s is exported neither by %s nor by every build of a library that is loaded with it or with the container",
+	return fmt.Sprintf("%s is exported neither by %s nor by every build of a library that is "+
+		"loaded with it or with the container",
 		name, s.target.Name), hintStatic
 }
 

@@ -21,7 +21,8 @@ func (f *folder) addProvider(version string, symbols ...string) {
 	name := "catalogue/x86_64/TOY/glibc/" + version + "-1/exports.json"
 	f.write(name, string(data))
 	f.lock.Builds = append(f.lock.Builds, download.Build{
-		Name: "glibc", Source: "glibc", Version: version, Release: "1", Arch: "x86_64", RPM: download.File{Digest: digest.OfBytes(nil)},
+		Name: "glibc", Source: "glibc", Version: version, Release: "1", Arch: "x86_64",
+		RPM:     download.File{Digest: digest.OfBytes(nil)},
 		Exports: &download.Exports{File: name, Digest: digest.OfBytes(data)},
 	})
 }
@@ -35,7 +36,8 @@ int toy_add_lp(int a, int b) { pthread_t t; return pthread_create(&t, 0, run, 0)
 
 // TestUndefinedSymbols judges what the container needs from libraries of other packages.
 func TestUndefinedSymbols(t *testing.T) {
-	const oldEnough = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char *toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
+	const oldEnough = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char " +
+		"*toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
 	tests := map[string]struct {
 		source  string
 		add     func(*folder)
@@ -43,22 +45,32 @@ func TestUndefinedSymbols(t *testing.T) {
 		message string
 	}{
 		"version that the library needs itself": {oldEnough, func(*folder) {}, "", ""},
-		"version newer than the library's":      {newerThanLibrary, func(*folder) {}, "undefined-version", "GLIBC_2.34"},
+		"version newer than the library's": {newerThanLibrary, func(*folder) {},
+			"undefined-version", "GLIBC_2.34"},
 		"version that every provider has": {newerThanLibrary, func(f *folder) {
-			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
-			f.addProvider("2.38", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
+				"__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.38", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
+				"__stack_chk_fail@GLIBC_2.4")
 		}, "", ""},
 		"version that one provider lacks": {newerThanLibrary, func(f *folder) {
-			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
-			f.addProvider("2.31", "pthread_create@GLIBC_2.2.5", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
+				"__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.31", "pthread_create@GLIBC_2.2.5", "__cxa_finalize@GLIBC_2.2.5",
+				"__stack_chk_fail@GLIBC_2.4")
 		}, "undefined-version", `__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");`},
 		"symbol that no provider has": {newerThanLibrary, func(f *folder) {
-			f.addProvider("2.34", "thrd_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.34", "thrd_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
+				"__stack_chk_fail@GLIBC_2.4")
 		}, "undefined-symbol", "pthread_create@GLIBC_2.34"},
-		"exported function of the library":    {"int toy_sub(int, int); int toy_add_lp(int a, int b) { return toy_sub(a, b); }\n", func(*folder) {}, "", ""},
-		"static function of the library":      {"int hidden(int); int toy_add_lp(int a, int b) { return hidden(a) + b; }\n", func(*folder) {}, "undefined-symbol", "hidden"},
-		"weak symbol that nobody has":         {"__attribute__((weak)) int gone(int); int toy_add_lp(int a, int b) { return gone ? gone(a) : b; }\n", func(*folder) {}, "", ""},
-		"static variable through a reference": {"static int *toy_ref __attribute__((used)); int toy_add_lp(int a, int b) { return a; }\n", func(*folder) {}, "", ""},
+		"exported function of the library": {"int toy_sub(int, int); int toy_add_lp(int a, " +
+			"int b) { return toy_sub(a, b); }\n", func(*folder) {}, "", ""},
+		"static function of the library": {"int hidden(int); int toy_add_lp(int a, int b) { " +
+			"return hidden(a) + b; }\n", func(*folder) {}, "undefined-symbol", "hidden"},
+		"weak symbol that nobody has": {"__attribute__((weak)) int gone(int); int " +
+			"toy_add_lp(int a, int b) { return gone ? gone(a) : b; }\n", func(*folder) {}, "", ""},
+		"static variable through a reference": {"static int *toy_ref __attribute__((used)); int " +
+			"toy_add_lp(int a, int b) { return a; }\n", func(*folder) {}, "", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +83,8 @@ func TestUndefinedSymbols(t *testing.T) {
 				t.Errorf("%v: %s", err, reasonText(r))
 			case tc.code != "" && !errors.Is(err, ErrRefused):
 				t.Errorf("error is %v, want a refusal", err)
-			case tc.code != "" && !strings.Contains(reasonText(r), tc.code+": ") || !strings.Contains(reasonText(r), tc.message):
+			case tc.code != "" && !strings.Contains(reasonText(r), tc.code+": ") ||
+				!strings.Contains(reasonText(r), tc.message):
 				t.Errorf("want %s with %q:\n%s", tc.code, tc.message, reasonText(r))
 			}
 		})
@@ -83,7 +96,8 @@ func TestUndefinedSymbols(t *testing.T) {
 func TestLibcVersion(t *testing.T) {
 	f := newFolder(t, "2.31-1", "2.38-1")
 	for i := range f.lock.Builds {
-		f.lock.Builds[i].Source = "glibc" // of whatever package: gconv modules are not in glibc's own
+		// of whatever package: gconv modules are not in glibc's own
+		f.lock.Builds[i].Source = "glibc"
 	}
 	f.write("toy_livepatch1.c", `#define _GNU_SOURCE
 #include <stdio.h>
@@ -109,7 +123,8 @@ int toy_add_lp(int a, int b) { return a * __GLIBC__ + __GLIBC_MINOR__; }
 
 func TestSplitVersion(t *testing.T) {
 	for version, want := range map[string][2]string{
-		"GLIBC_2.34": {"GLIBC", "2.34"}, "GLIBC_PRIVATE": {"GLIBC_PRIVATE", ""}, "OPENSSL_1_1_0": {"OPENSSL_1_1", "0"}, "X": {"X", ""}, "Y_": {"Y_", ""},
+		"GLIBC_2.34": {"GLIBC", "2.34"}, "GLIBC_PRIVATE": {"GLIBC_PRIVATE", ""},
+		"OPENSSL_1_1_0": {"OPENSSL_1_1", "0"}, "X": {"X", ""}, "Y_": {"Y_", ""},
 	} {
 		if series, number := splitVersion(version); series != want[0] || number != want[1] {
 			t.Errorf("splitVersion(%q) = %q, %q; want %q", version, series, number, want)
@@ -119,8 +134,10 @@ func TestSplitVersion(t *testing.T) {
 
 func TestAsksForBuild(t *testing.T) {
 	for text, want := range map[string]bool{
-		"#define LPBUILD_RELEASE \"1\"\n": true, "#undef LPBUILD_VERSION_MAJOR\n": true, "#define LPBUILD_LIBC_MINOR 3\n": true,
-		"int x; /* LPBUILD_RELEASE */\n": false, "#define OTHER LPBUILD_RELEASE\n": false, "": false,
+		"#define LPBUILD_RELEASE \"1\"\n": true, "#undef LPBUILD_VERSION_MAJOR\n": true,
+		"#define LPBUILD_LIBC_MINOR 3\n": true,
+		"int x; /* LPBUILD_RELEASE */\n": false, "#define OTHER LPBUILD_RELEASE\n": false,
+		"": false,
 	} {
 		if got := asksForBuild([]byte(text)); got != want {
 			t.Errorf("asksForBuild(%q) = %t", text, got)
@@ -129,7 +146,8 @@ func TestAsksForBuild(t *testing.T) {
 }
 
 func TestIncludedFiles(t *testing.T) {
-	text := "# 0 \"a.c\"\n# 1 \"<built-in>\"\n# 1 \"/usr/include/stdio.h\" 1 3 4\nint x;\n# 2 \"/work dir/a \\\"b\\\".h\" 1\n# nonsense\n# 1 \"dir//\"\n"
+	text := "# 0 \"a.c\"\n# 1 \"<built-in>\"\n# 1 \"/usr/include/stdio.h\" 1 3 4\nint x;\n# 2 " +
+		"\"/work dir/a \\\"b\\\".h\" 1\n# nonsense\n# 1 \"dir//\"\n"
 	got := strings.Join(includedFiles([]byte(text)), "|")
 	if want := `/usr/include/stdio.h|/work dir/a "b".h|a.c`; got != want {
 		t.Errorf("includedFiles = %s, want %s", got, want)

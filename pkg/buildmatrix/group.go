@@ -29,7 +29,8 @@ func ParseGroup(s string) (Group, error) {
 	g.K, err = strconv.Atoi(k)
 	g.N, err2 = strconv.Atoi(n)
 	if !ok || err != nil || err2 != nil || g.K < 1 || g.K > g.N || g.N > maxGroups {
-		return Group{}, fmt.Errorf("%q is not a group: write for example 2/4 for the second of four", s)
+		return Group{}, fmt.Errorf("%q is not a group: write for example 2/4 for the second of "+
+			"four", s)
 	}
 	return g, nil
 }

@@ -18,7 +18,8 @@ func TestParseGroup(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "2", "0/4", "5/4", "-1/4", "1/4/4", "a/b", "1/99999999999999999999", "1/1001"} {
+	for _, text := range []string{"", "2", "0/4", "5/4", "-1/4", "1/4/4", "a/b",
+		"1/99999999999999999999", "1/1001"} {
 		if got, err := ParseGroup(text); err == nil {
 			t.Errorf("%q was taken for %v", text, got)
 		}
@@ -48,7 +49,8 @@ func someCells(x, p int) []Cell {
 // asked for.
 func TestGroups(t *testing.T) {
 	for _, tc := range []struct{ x, p, size, n, most int }{
-		{40, 0, 64, 1, 40}, {40, 0, 10, 4, 10}, {41, 0, 10, 5, 9}, {40, 3, 10, 3, 14}, {40, 1, 10, 1, 40}, {3, 3, 1, 3, 1}, {40, 40, 0, 1, 40}, {0, 0, 5, 1, 0},
+		{40, 0, 64, 1, 40}, {40, 0, 10, 4, 10}, {41, 0, 10, 5, 9}, {40, 3, 10, 3, 14},
+		{40, 1, 10, 1, 40}, {3, 3, 1, 3, 1}, {40, 40, 0, 1, 40}, {0, 0, 5, 1, 0},
 	} {
 		cells := someCells(tc.x, tc.p)
 		n, most := Groups(cells, tc.size)
@@ -93,7 +95,8 @@ func TestBuildGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		read, err := ReadReport(config.Dir + "/" + BuildDir)
-		if want := fmt.Sprintf("%d/2", k); err != nil || read.Group != want || len(read.Cells) != len(r.Cells) {
+		if want := fmt.Sprintf("%d/2", k); err != nil || read.Group != want ||
+			len(read.Cells) != len(r.Cells) {
 			t.Errorf("the report is about %q: %v", read.Group, err)
 		}
 		if _, err := Verify(t.Context(), config, f.lock, nil); err != nil {

@@ -141,7 +141,8 @@ func absentLibraries(dir string, read, flags []string) []string {
 			stem := strings.TrimSuffix(strings.TrimSuffix(base, ".so"), ".a")
 			for _, candidate := range []string{base, stem + ".so", stem + ".a"} {
 				candidate = filepath.Join(folder, candidate)
-				if _, err := os.Stat(at(dir, candidate)); err != nil && strings.HasPrefix(base, "lib") && !slices.Contains(names, candidate) {
+				if _, err := os.Stat(at(dir, candidate)); err != nil &&
+					strings.HasPrefix(base, "lib") && !slices.Contains(names, candidate) {
 					names = append(names, candidate)
 				}
 			}
@@ -165,7 +166,8 @@ func makeRule(rule string) []string {
 	var name strings.Builder
 	for i := 0; i < len(rule); i++ {
 		switch c := rule[i]; {
-		case c == '\\' && i+1 < len(rule) && (rule[i+1] == ' ' || rule[i+1] == '\\' || rule[i+1] == '#'):
+		case c == '\\' && i+1 < len(rule) && (rule[i+1] == ' ' || rule[i+1] == '\\' ||
+			rule[i+1] == '#'):
 			i++
 			name.WriteByte(rule[i])
 		case c == '$' && i+1 < len(rule) && rule[i+1] == '$':
@@ -223,13 +225,16 @@ var systemFolders = []string{"/usr", "/lib", "/lib64", "/lib32"}
 func outsideReason(name string, own []string) string {
 	clean := filepath.Clean(name)
 	switch {
-	case filepath.IsLocal(clean) && within("/"+clean, "/"+BuildDir) && !within("/"+clean, "/"+relObjects):
+	case filepath.IsLocal(clean) && within("/"+clean, "/"+BuildDir) &&
+		!within("/"+clean, "/"+relObjects):
 		return "lies in " + BuildDir + ", which lpbuild fills and empties"
 	case filepath.IsLocal(clean):
 		return ""
 	case !filepath.IsAbs(clean):
 		return "is outside of the package folder"
-	case slices.ContainsFunc(slices.Concat(systemFolders, own), func(f string) bool { return within(clean, f) }):
+	case slices.ContainsFunc(slices.Concat(systemFolders, own), func(f string) bool {
+		return within(clean, f)
+	}):
 		return ""
 	}
 	return "is named by an absolute path, which is another machine's affair"
@@ -239,8 +244,10 @@ func outsideReason(name string, own []string) string {
 // if that is known.
 func outside(dir, name, why string, preprocessed []byte) *InputError {
 	d := &diag.Diagnostic{
-		Message: fmt.Sprintf("%s %s: the source package would not build", filepath.Clean(name), why),
-		Hint:    "copy it into the package folder, and name it from there; system headers belong below /usr",
+		Message: fmt.Sprintf("%s %s: the source package would not build", filepath.Clean(name),
+			why),
+		Hint: "copy it into the package folder, and name it from there; system headers belong " +
+			"below /usr",
 	}
 	if pos := includer(preprocessed, name); pos.Line > 0 && filepath.IsLocal(pos.File) {
 		d.Pos = pos

@@ -34,11 +34,17 @@ func TestFilesOfTheAssembler(t *testing.T) {
 		flags        string
 		inputs       []string
 	}{
-		".incbin in C":        {"two.c", "__asm__(\"" + section + ".incbin \\\"my data.bin\\\"\\n.text\\n\");\n", "", []string{"my data.bin"}},
-		".include in C":       {"two.c", "__asm__(\"" + section + ".include \\\"inc/part.s\\\"\\n.text\\n\");\n", "", []string{"inc/part.s", "my data.bin"}},
-		".incbin in assembly": {"two.s", ".section .toy,\"a\"\n.incbin \"my data.bin\"\n.section .note.GNU-stack,\"\",@progbits\n", "", []string{"my data.bin"}},
-		"from a folder of -I": {"two.S", ".section .toy,\"a\"\n.include \"part.s\"\n.section .note.GNU-stack,\"\",@progbits\n", "-Iinc", []string{"inc/part.s", "my data.bin"}},
-		"with -flto":          {"two.c", "__asm__(\"" + section + ".incbin \\\"my data.bin\\\"\\n.text\\n\");\n", "-flto", []string{"my data.bin"}},
+		".incbin in C": {"two.c", "__asm__(\"" + section +
+			".incbin \\\"my data.bin\\\"\\n.text\\n\");\n", "", []string{"my data.bin"}},
+		".include in C": {"two.c", "__asm__(\"" + section +
+			".include \\\"inc/part.s\\\"\\n.text\\n\");\n", "",
+			[]string{"inc/part.s", "my data.bin"}},
+		".incbin in assembly": {"two.s", ".section .toy,\"a\"\n.incbin \"my data.bin\"\n.section " +
+			".note.GNU-stack,\"\",@progbits\n", "", []string{"my data.bin"}},
+		"from a folder of -I": {"two.S", ".section .toy,\"a\"\n.include \"part.s\"\n.section " +
+			".note.GNU-stack,\"\",@progbits\n", "-Iinc", []string{"inc/part.s", "my data.bin"}},
+		"with -flto": {"two.c", "__asm__(\"" + section +
+			".incbin \\\"my data.bin\\\"\\n.text\\n\");\n", "-flto", []string{"my data.bin"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +53,8 @@ func TestFilesOfTheAssembler(t *testing.T) {
 			if tc.flags != "" {
 				cflags = "\n    cflags: [" + tc.flags + "]"
 			}
-			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c, "+tc.source+"]"+cflags)
+			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c, "+tc.source+"]"+
+				cflags)
 			f.write("toy_livepatch1.c", replacement)
 			f.write(tc.source, tc.text)
 			f.write("inc/part.s", ".incbin \"my data.bin\"\n")
@@ -55,7 +62,8 @@ func TestFilesOfTheAssembler(t *testing.T) {
 			if got := f.value(); got != "first" {
 				t.Errorf("the section holds %q", got)
 			}
-			want := slices.Sorted(slices.Values(append([]string{"toy_livepatch1.c", tc.source}, tc.inputs...)))
+			want := slices.Sorted(slices.Values(append([]string{"toy_livepatch1.c", tc.source},
+				tc.inputs...)))
 			if d := cmp.Diff(want, f.mustBuild().Inputs); d != "" {
 				t.Errorf("inputs (-want +got):\n%s", d)
 			}
@@ -73,24 +81,30 @@ func TestFilesOfTheAssembler(t *testing.T) {
 // TestNewHeaderIsNoticed: a header that appears where the compiler looks first is read from then
 // on.
 func TestNewHeaderIsNoticed(t *testing.T) {
-	const asks = "#if __has_include(\"extra.h\")\n#define VALUE \"extra\"\n#else\n#include \"value.h\"\n#endif\n"
+	const asks = "#if __has_include(\"extra.h\")\n#define VALUE \"extra\"\n#else\n#include " +
+		"\"value.h\"\n#endif\n"
 	tests := map[string]struct {
 		include, flags, appears string
 		want                    string
 	}{
-		"beside the source":         {"#include \"value.h\"\n", "-Ione, -Itwo", "value.h", "new"},
-		"in an earlier folder":      {"#include <value.h>\n", "-Ione, -Itwo", "one/value.h", "new"},
-		"in a folder not there yet": {"#include <value.h>\n", "-Inone, -Itwo", "none/value.h", "new"},
-		"below a folder":            {"#include <sub/value.h>\n", "-Ione, -Itwo", "one/sub/value.h", "new"},
-		"instead of the system's":   {"#include <string.h>\n#include \"value.h\"\n", "-isystem, one, -Itwo", "one/string.h", "new"},
-		"that was asked for":        {asks, "-Itwo", "extra.h", "extra"},
-		"in a later folder":         {"#include <value.h>\n", "-Itwo, -Ithree", "three/value.h", "old"},
+		"beside the source":    {"#include \"value.h\"\n", "-Ione, -Itwo", "value.h", "new"},
+		"in an earlier folder": {"#include <value.h>\n", "-Ione, -Itwo", "one/value.h", "new"},
+		"in a folder not there yet": {"#include <value.h>\n", "-Inone, -Itwo", "none/value.h",
+			"new"},
+		"below a folder": {"#include <sub/value.h>\n", "-Ione, -Itwo", "one/sub/value.h",
+			"new"},
+		"instead of the system's": {"#include <string.h>\n#include \"value.h\"\n",
+			"-isystem, one, -Itwo", "one/string.h", "new"},
+		"that was asked for": {asks, "-Itwo", "extra.h", "extra"},
+		"in a later folder":  {"#include <value.h>\n", "-Itwo, -Ithree", "three/value.h", "old"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
-			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+tc.flags+"]")
-			f.write("toy_livepatch1.c", tc.include+"__attribute__((section(\".toy\"), used)) static const char toy_value[] = VALUE;\n"+replacement)
+			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+
+				tc.flags+"]")
+			f.write("toy_livepatch1.c", tc.include+"__attribute__((section(\".toy\"), used)) "+
+				"static const char toy_value[] = VALUE;\n"+replacement)
 			f.write("one/other.h", "")
 			f.write("two/value.h", "#ifndef VALUE\n#define VALUE \"old\"\n#endif\n")
 			f.write("two/sub/value.h", "#define VALUE \"old\"\n")
@@ -108,7 +122,8 @@ func TestNewHeaderIsNoticed(t *testing.T) {
 // TestNewLibraryIsNoticed: the linker takes the first library of a name.
 func TestNewLibraryIsNoticed(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-Lnone, -lm, '-Wl,--as-needed']")
+	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-Lnone, "+
+		"-lm, '-Wl,--as-needed']")
 	f.mustBuild()
 	f.write("none/libm.so", "not a library\n")
 	if r, err := f.build(); !errors.Is(err, ErrRefused) || r.Cells[0].Status != Failed {
@@ -122,7 +137,8 @@ func wrapper(t *testing.T) (real string) {
 	dir := t.TempDir()
 	real = filepath.Join(dir, "bin", "real-gcc")
 	put(t, filepath.Join(dir, "cc"), "#!/bin/sh\nexec real-gcc \"$@\"\n")
-	if err := errors.Join(os.Chmod(filepath.Join(dir, "cc"), 0o755), os.MkdirAll(filepath.Dir(real), 0o755)); err != nil {
+	if err := errors.Join(os.Chmod(filepath.Join(dir, "cc"), 0o755),
+		os.MkdirAll(filepath.Dir(real), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", filepath.Dir(real)+":"+os.Getenv("PATH"))
@@ -137,7 +153,9 @@ func TestCompilerBehindWrapper(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.c", "#ifndef VALUE\n#define VALUE \"old\"\n#endif\n__attribute__((section(\".toy\"), used)) static const char toy_value[] = VALUE;\n"+replacement)
+	f.write("toy_livepatch1.c", "#ifndef VALUE\n#define VALUE \"old\"\n#endif\n"+
+		"__attribute__((section(\".toy\"), used)) static const char toy_value[] = VALUE;\n"+
+		replacement)
 	if got := f.value(); got != "old" {
 		t.Fatalf("the value is %q", got)
 	}
@@ -173,15 +191,22 @@ func TestOutsideFiles(t *testing.T) {
 	root := t.TempDir()
 	put(t, filepath.Join(root, "usr", "include", "abs.h"), "#define N 1\n")
 	tests := map[string]struct{ source, flags, where, message string }{
-		"above":               {"\n#include \"../above.h\"\n", "", "toy_livepatch1.c:2:10", "../above.h is outside of the package folder"},
-		"absolute":            {"#include \"" + other + "\"\n", "", "toy_livepatch1.c:1:10", "is named by an absolute path"},
-		"in the build folder": {"#include \"build/x.h\"\n", "", "toy_livepatch1.c:1:10", "build/x.h lies in build"},
-		"through a header":    {"#include \"sub/inner.h\"\n", "", "sub/inner.h:2:10", "above.h is outside of the package folder"},
-		"data":                {"__asm__(\".incbin \\\"../above.h\\\"\");\n", "", "", "../above.h is outside of the package folder"},
-		"system header":       {"#include <string.h>\n#include \"/usr/include/stdio.h\"\n", "", "", ""},
-		"by a link":           {"#include \"link/above.h\"\n", "", "toy_livepatch1.c:1:10", "link/above.h is outside of the package folder, by a symbolic link"},
-		"by a link inside":    {"#include \"inner/own.h\"\n", "", "", ""},
-		"own header":          {"#include \"sub/../sub/own.h\"\n", "", "", ""},
+		"above": {"\n#include \"../above.h\"\n", "", "toy_livepatch1.c:2:10",
+			"../above.h is outside of the package folder"},
+		"absolute": {"#include \"" + other + "\"\n", "", "toy_livepatch1.c:1:10",
+			"is named by an absolute path"},
+		"in the build folder": {"#include \"build/x.h\"\n", "", "toy_livepatch1.c:1:10",
+			"build/x.h lies in build"},
+		"through a header": {"#include \"sub/inner.h\"\n", "", "sub/inner.h:2:10",
+			"above.h is outside of the package folder"},
+		"data": {"__asm__(\".incbin \\\"../above.h\\\"\");\n", "", "",
+			"../above.h is outside of the package folder"},
+		"system header": {"#include <string.h>\n#include \"/usr/include/stdio.h\"\n", "", "",
+			""},
+		"by a link": {"#include \"link/above.h\"\n", "", "toy_livepatch1.c:1:10",
+			"link/above.h is outside of the package folder, by a symbolic link"},
+		"by a link inside": {"#include \"inner/own.h\"\n", "", "", ""},
+		"own header":       {"#include \"sub/../sub/own.h\"\n", "", "", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +222,8 @@ func TestOutsideFiles(t *testing.T) {
 				}
 			}
 			if tc.flags != "" {
-				f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: "+tc.flags)
+				f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: "+
+					tc.flags)
 			}
 			f.write("../above.h", "/* above */\n")
 			f.write("../above.map", "{ global: toy_add_lp; local: *; };\n")
@@ -222,7 +248,9 @@ func TestOutsideFiles(t *testing.T) {
 			}
 			for _, c := range r.Cells {
 				reason := c.Reasons[0]
-				if c.Status != Refused || reason.Code != "outside-file" || reason.Where != tc.where || !strings.Contains(reason.Message, tc.message) || reason.Hint == "" {
+				if c.Status != Refused || reason.Code != "outside-file" ||
+					reason.Where != tc.where || !strings.Contains(reason.Message, tc.message) ||
+					reason.Hint == "" {
 					t.Errorf("%s: %+v", c.Status, reason)
 				}
 			}
@@ -237,11 +265,16 @@ func TestFailingCompilerRunsOnce(t *testing.T) {
 		runs   int
 		where  string
 	}{
-		"missing header":            {"#include \"no.h\"\n" + replacement, 1, "toy_livepatch1.c:1:10"},
-		"syntax":                    {"int toy_add_lp(int a, int b) { return a + ; }\n", 3, "toy_livepatch1.c:1:43"}, // preprocess, ask, compile
-		"linker":                    {"__attribute__((visibility(\"hidden\"))) int gone(int); int toy_add_lp(int a, int b) { return gone(a); }\n", 3, ""},
-		"syntax that asks":          {"int n = LPBUILD_VERSION_MAJOR; int toy_add_lp(int a, int b) { return a + ; }\n", 2 + 3 + 1, ""}, // preprocessed for each
-		"missing header, has asked": {"#if LPBUILD_VERSION_MAJOR == 1\n#endif\n#include \"no.h\"\n", 3, ""},
+		"missing header": {"#include \"no.h\"\n" + replacement, 1,
+			"toy_livepatch1.c:1:10"},
+		"syntax": {"int toy_add_lp(int a, int b) { return a + ; }\n", 3,
+			"toy_livepatch1.c:1:43"}, // preprocess, ask, compile
+		"linker": {"__attribute__((visibility(\"hidden\"))) int gone(int); " +
+			"int toy_add_lp(int a, int b) { return gone(a); }\n", 3, ""},
+		"syntax that asks": {"int n = LPBUILD_VERSION_MAJOR; int toy_add_lp(int a, int " +
+			"b) { return a + ; }\n", 2 + 3 + 1, ""}, // preprocessed for each
+		"missing header, has asked": {"#if LPBUILD_VERSION_MAJOR == 1\n#endif\n#include \"no.h\"\n",
+			3, ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -254,7 +287,8 @@ func TestFailingCompilerRunsOnce(t *testing.T) {
 			if r.CompilerRuns != tc.runs {
 				t.Errorf("%d compiler runs, want %d", r.CompilerRuns, tc.runs)
 			}
-			if reason := r.Cells[2].Reasons[0]; reason.Code != "compiler" || tc.where != "" && reason.Where != tc.where {
+			if reason := r.Cells[2].Reasons[0]; reason.Code != "compiler" || tc.where != "" &&
+				reason.Where != tc.where {
 				t.Errorf("reason is %+v", reason)
 			}
 		})
@@ -264,7 +298,8 @@ func TestFailingCompilerRunsOnce(t *testing.T) {
 // TestFailsForOneBuild: a source that refuses some builds is made for the others.
 func TestFailsForOneBuild(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1", "3.0-1")
-	f.write("toy_livepatch1.c", "#if LPBUILD_VERSION_MAJOR != 2\n#error \"not for this build\"\n#endif\n"+replacement)
+	f.write("toy_livepatch1.c", "#if LPBUILD_VERSION_MAJOR != 2\n#error \"not for this build\"\n"+
+		"#endif\n"+replacement)
 	r, err := f.build()
 	if !errors.Is(err, ErrRefused) || r.Count(Failed) != 2 || r.Cells[1].Status != Built {
 		t.Errorf("%v: %s", err, reasonText(r))
@@ -278,17 +313,21 @@ func TestSurvey(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := survey{Tools: map[string]string{}}
-	s.read("Using built-in specs.\nCOLLECT_GCC=/usr/bin/gcc\nConfigured with: ../src/configure --with-pkgversion='x'\n" +
+	s.read("Using built-in specs.\nCOLLECT_GCC=/usr/bin/gcc\nConfigured with: ../src/configure " +
+		"--with-pkgversion='x'\n" +
 		" \"/bin/sh\" -cc1 -v\nignoring nonexistent directory \"none/inc\"\n" +
-		"#include \"...\" search starts here:\n quoted\n#include <...> search starts here:\n inc/../inc\n /usr/lib/x/../include\nEnd of search list.\n" +
+		"#include \"...\" search starts here:\n quoted\n#include <...> search starts here:\n " +
+		"inc/../inc\n /usr/lib/x/../include\nEnd of search list.\n" +
 		"COMPILER_PATH=/opt/gcc/bin/:/opt/gcc/libexec/\nLIBRARY_PATH=/opt/gcc/lib/:relative\n")
 	if d := cmp.Diff([]string{"none/inc", "quoted", "inc", "/usr/lib/include"}, s.Search); d != "" {
 		t.Errorf("search (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]string{"/usr/lib/include", "/opt/gcc/bin", "/opt/gcc/libexec", "/opt/gcc/lib"}, s.Own); d != "" {
+	if d := cmp.Diff([]string{"/usr/lib/include", "/opt/gcc/bin", "/opt/gcc/libexec",
+		"/opt/gcc/lib"}, s.Own); d != "" {
 		t.Errorf("own folders (-want +got):\n%s", d)
 	}
-	if !strings.HasPrefix(s.Tools["/usr/bin/gcc"], gcc+" ") || s.Tools["/bin/sh"] == "" || !s.holds() {
+	if !strings.HasPrefix(s.Tools["/usr/bin/gcc"], gcc+" ") || s.Tools["/bin/sh"] == "" ||
+		!s.holds() {
 		t.Errorf("tools are %v", s.Tools)
 	}
 	s.Tools["/bin/sh"] = "another one"
@@ -315,7 +354,8 @@ func TestMakeRule(t *testing.T) {
 
 func TestLinkerRule(t *testing.T) {
 	for rule, want := range map[string]string{
-		"out.so: \\\n  /usr/lib/crti.o \\\n  my lib.a\n\n/usr/lib/crti.o:\n": "/usr/lib/crti.o|my lib.a",
+		"out.so: \\\n  /usr/lib/crti.o \\\n  my lib.a\n\n" +
+			"/usr/lib/crti.o:\n": "/usr/lib/crti.o|my lib.a",
 		"out.so: \\\n": "", "": "",
 	} {
 		if got := strings.Join(linkerRule(rule), "|"); got != want {

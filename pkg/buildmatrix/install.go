@@ -24,7 +24,8 @@ func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error
 		return nil, fmt.Errorf("nothing to install: %w: run lpbuild build first", err)
 	}
 	if r.Name != c.Name || r.Version != c.Version {
-		return nil, fmt.Errorf("the last build was of %s %s, not of %s %s: run lpbuild build again", r.Name, r.Version, c.Name, c.Version)
+		return nil, fmt.Errorf("the last build was of %s %s, not of %s %s: run lpbuild build again",
+			r.Name, r.Version, c.Name, c.Version)
 	}
 	wanted := map[string]bool{}
 	if len(only) == 0 {
@@ -34,7 +35,8 @@ func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error
 		wanted[string(arch)] = true
 	}
 	if len(only) > 1 {
-		return nil, fmt.Errorf("containers of %v have one place: install one architecture, with --arch", only)
+		return nil, fmt.Errorf("containers of %v have one place: install one architecture, with "+
+			"--arch", only)
 	}
 	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !wanted[c.Arch] })
 	if n := r.Count(Refused, Failed); n > 0 {
@@ -59,7 +61,8 @@ func installAll(cells []CellInfo, dir, place string) (names []string, err error)
 	}()
 	images := make([][]byte, len(cells))
 	for i, cell := range cells {
-		if images[i], err = readMade(filepath.Join(dir, cell.Arch, cell.Container), cell); err != nil {
+		if images[i], err = readMade(filepath.Join(dir, cell.Arch, cell.Container),
+			cell); err != nil {
 			return nil, err
 		}
 	}

@@ -37,8 +37,10 @@ func newJobs(cells []Cell) []*job {
 	jobs := make([]*job, len(cells))
 	for i, c := range cells {
 		jobs[i] = &job{Cell: c, info: &CellInfo{
-			Status: Built, Patch: c.Patch.Description, Library: c.Patch.Library, Package: c.Build.Name,
-			Version: c.Build.Version, Release: c.Build.Release, Arch: string(c.Arch), Variant: c.variant(), Target: c.Library.BuildID,
+			Status: Built, Patch: c.Patch.Description, Library: c.Patch.Library,
+			Package: c.Build.Name,
+			Version: c.Build.Version, Release: c.Build.Release, Arch: string(c.Arch),
+			Variant: c.variant(), Target: c.Library.BuildID,
 		}}
 	}
 	return jobs
@@ -97,7 +99,8 @@ func (m *matrix) expand(j *job) error {
 	if err != nil {
 		return err
 	}
-	if j.entries = m.config.Entries; j.entries == symtab.EntriesAny && lib.Arch == symtab.X86_64 && !lib.HasProofs() {
+	if j.entries = m.config.Entries; j.entries == symtab.EntriesAny && lib.Arch == symtab.X86_64 &&
+		!lib.HasProofs() {
 		return fmt.Errorf("%s: %w", m.config.File(j.Library.Catalogue), ErrNoProofs)
 	}
 	if j.description, err = template.Expand(j.expansion(), lib); err != nil {
@@ -119,8 +122,9 @@ func (m *matrix) expand(j *job) error {
 		exported = j.Build.Exports.Digest.String()
 	}
 	j.info.Notes = append(j.info.Notes, patternNotes(template, j.description)...)
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding), j.Patch.Clones, j.Patch.Recursion,
-		m.overlapsKey(j.Patch))
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text),
+		j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries),
+		string(j.Patch.Unwinding), j.Patch.Clones, j.Patch.Recursion, m.overlapsKey(j.Patch))
 	return nil
 }
 
@@ -143,7 +147,8 @@ func patternNotes(template, d *ulp.Description) []Reason {
 }
 
 // ErrNoProofs says that a catalogue does not tell which functions can be replaced without NOPs.
-var ErrNoProofs = errors.New("it does not tell which functions can be replaced without NOPs (entries: any): " +
+var ErrNoProofs = errors.New("it does not tell which functions can be replaced without NOPs " +
+	"(entries: any): " +
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
@@ -152,7 +157,8 @@ const gateVersion = "10"
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
 	return &diag.Diagnostic{
-		Pos: n.Pos, Length: len(n.Text), Source: diag.Line(j.template, n.Pos.Line), Message: message, Hint: hint,
+		Pos: n.Pos, Length: len(n.Text), Source: diag.Line(j.template, n.Pos.Line),
+		Message: message, Hint: hint,
 	}
 }
 
@@ -179,8 +185,9 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries,
-		Unwinding: j.Patch.Unwinding, AcceptClones: j.Patch.Clones != ""})
+	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target,
+		ulp.PackOptions{AllComments: true, Entries: j.entries, Unwinding: j.Patch.Unwinding,
+			AcceptClones: j.Patch.Clones != ""})
 	if err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil
@@ -193,7 +200,8 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, notes...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), accepted, j.overlaps, j.info.Notes, notes)
+	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), accepted, j.overlaps,
+		j.info.Notes, notes)
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

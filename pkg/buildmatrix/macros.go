@@ -20,7 +20,7 @@ import (
 //	LPBUILD_VERSION_PATCH  0                 its third; 0 if there is none
 //	LPBUILD_PACKAGE_NAME     "glibc-livepatches"  the live patch package, a string
 //	LPBUILD_PACKAGE_VERSION  "0.3"                its version, a string
-//	LPBUILD_PACKAGE_NAME_UNQUOTED     glibc-livepatches   the same for sources that put it into quotes (#) themselves
+//	LPBUILD_PACKAGE_NAME_UNQUOTED     glibc-livepatches   for sources that quote it (#) themselves
 //	LPBUILD_PACKAGE_VERSION_UNQUOTED  0.3
 //
 // For builds of the source package glibc (its gconv modules are in packages of other names),
@@ -34,7 +34,7 @@ const (
 
 // libcHeader stands before the system's <features.h>, so that __GLIBC_PREREQ asks about the library
 // that is patched.
-const libcHeader = `/* The version of the C library that is patched, instead of that of the machine that compiles. */
+const libcHeader = `/* The version of the patched C library, not that of the compiling machine. */
 #include_next <features.h>
 #undef __GLIBC__
 #undef __GLIBC_MINOR__
@@ -57,15 +57,18 @@ func versionMacros(b *download.Build) []string {
 		fmt.Sprintf("-DLPBUILD_VERSION_PATCH=%d", n[2]),
 	}
 	if isLibc(b) {
-		flags = append(flags, fmt.Sprintf("-D%s=%d", macroLibcMajor, n[0]), fmt.Sprintf("-D%s=%d", macroLibcMinor, n[1]))
+		flags = append(flags, fmt.Sprintf("-D%s=%d", macroLibcMajor, n[0]),
+			fmt.Sprintf("-D%s=%d", macroLibcMinor, n[1]))
 	}
 	return flags
 }
 
 // packageMacros returns the macros that name the live patch package, as compiler flags.
 func packageMacros(c *config.Config) []string {
-	return []string{"-DLPBUILD_PACKAGE_NAME=" + strconv.Quote(c.Name), "-DLPBUILD_PACKAGE_VERSION=" + strconv.Quote(c.Version),
-		"-DLPBUILD_PACKAGE_NAME_UNQUOTED=" + c.Name, "-DLPBUILD_PACKAGE_VERSION_UNQUOTED=" + c.Version}
+	return []string{"-DLPBUILD_PACKAGE_NAME=" + strconv.Quote(c.Name),
+		"-DLPBUILD_PACKAGE_VERSION=" + strconv.Quote(c.Version),
+		"-DLPBUILD_PACKAGE_NAME_UNQUOTED=" + c.Name, "-DLPBUILD_PACKAGE_VERSION_UNQUOTED=" +
+			c.Version}
 }
 
 // isLibc reports whether a build comes from the C library's source package.
@@ -90,8 +93,10 @@ func asksForBuild(preprocessed []byte) bool {
 				continue
 			}
 		}
-		if bytes.HasPrefix(rest, []byte("LPBUILD_VERSION")) || bytes.HasPrefix(rest, []byte("LPBUILD_RELEASE")) ||
-			bytes.HasPrefix(rest, []byte("LPBUILD_LIBC_")) || bytes.HasPrefix(rest, []byte("LPBUILD_PACKAGE_")) {
+		if bytes.HasPrefix(rest, []byte("LPBUILD_VERSION")) ||
+			bytes.HasPrefix(rest, []byte("LPBUILD_RELEASE")) ||
+			bytes.HasPrefix(rest, []byte("LPBUILD_LIBC_")) ||
+			bytes.HasPrefix(rest, []byte("LPBUILD_PACKAGE_")) {
 			return true
 		}
 	}

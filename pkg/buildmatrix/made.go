@@ -26,7 +26,8 @@ var containerFile = lazyregexp.New(`^[^.].*_livepatch[0-9]+\.so$`)
 
 // halfWritten matches files that were being written when a build was killed: package atomicfile's
 // names of what lpbuild writes below the build folder.
-var halfWritten = lazyregexp.New(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|[0-9a-f]{64}\.json)\.[0-9]+$`)
+var halfWritten = lazyregexp.New(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|` +
+	`[0-9a-f]{64}\.json)\.[0-9]+$`)
 
 // halves returns what killed builds left half-written in some folders.
 func halves(folders ...string) []string {
@@ -56,7 +57,8 @@ func strayContainers(dir string, known map[string]bool) []string {
 		}
 		for _, e := range entries {
 			name := filepath.Join(dir, string(arch), e.Name())
-			if e.Type().IsRegular() && containerFile().MatchString(e.Name()) && !known[name] && isContainer(name) {
+			if e.Type().IsRegular() && containerFile().MatchString(e.Name()) && !known[name] &&
+				isContainer(name) {
 				names = append(names, name)
 			}
 		}
@@ -120,6 +122,7 @@ func Made(c *config.Config) ([]string, error) {
 	}
 	include := filepath.Join(objects, "include")
 	names = append(names, halves(dir, objects, include)...)
-	names = append(names, filepath.Join(include, "features.h"), include, objects, filepath.Join(dir, ReportName))
+	names = append(names, filepath.Join(include, "features.h"), include, objects,
+		filepath.Join(dir, ReportName))
 	return slices.Concat(names, folders, []string{dir}), nil
 }

@@ -26,13 +26,14 @@ func (f *folder) clean() []string {
 		_ = os.Remove(name)
 	}
 	left := []string{}
-	err = filepath.WalkDir(filepath.Join(f.dir, BuildDir), func(name string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			rel, _ := filepath.Rel(f.dir, name)
-			left = append(left, rel)
-		}
-		return nil
-	})
+	err = filepath.WalkDir(filepath.Join(f.dir, BuildDir),
+		func(name string, e os.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				rel, _ := filepath.Rel(f.dir, name)
+				left = append(left, rel)
+			}
+			return nil
+		})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -50,7 +51,8 @@ func TestMadeWithoutReport(t *testing.T) {
 		"damaged":            func(f *folder) { f.write(report, "{") },
 		"of another version": func(f *folder) { f.write(report, `{"format": 99}`) },
 		"of another folder": func(f *folder) {
-			f.write(report, `{"format": 1, "cells": [{"arch": "../..", "container": "lpbuild.yaml"}]}`)
+			f.write(report, `{"format": 1, "cells": [{"arch": "../..", "container": `+
+				`"lpbuild.yaml"}]}`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,17 +66,20 @@ func TestMadeWithoutReport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.write("build/x86_64/theirs_livepatch1.so", string(plain)) // a shared object, but no live patch
+			// a shared object, but no live patch
+			f.write("build/x86_64/theirs_livepatch1.so", string(plain))
 			f.write("build/x86_64/text_livepatch1.so", "not ELF")
 			f.write("build/notes.txt", "theirs")
-			packed, err := os.ReadFile(filepath.Join(f.dir, "build/x86_64/libtoy_1.0-1_livepatch1.so"))
+			packed, err := os.ReadFile(
+				filepath.Join(f.dir, "build/x86_64/libtoy_1.0-1_livepatch1.so"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			f.write("build/x86_64/saved.so", string(packed)) // not a name that lpbuild gives
 			f.write("build/mine/libtoy_1.0-1_livepatch1.so", string(packed))
 			for _, half := range []string{
-				"build/x86_64/.libtoy_1.0-1_livepatch1.so.123", "build/.report.json.4", "build/.objects/include/.features.h.5",
+				"build/x86_64/.libtoy_1.0-1_livepatch1.so.123", "build/.report.json.4",
+				"build/.objects/include/.features.h.5",
 				"build/.objects/." + strings.Repeat("a", 64) + ".json.6",
 			} {
 				f.write(half, "of a build that was killed")

@@ -15,22 +15,28 @@ import (
 // holds as long as every file that compiler, assembler and linker read is unchanged, none has
 // appeared that they would have read instead, and the programs are the same.
 type manifest struct {
-	Compiler  string                   `json:"compiler"` // [compiler.identity] of the one that was asked
-	Survey    survey                   `json:"survey"`
-	Files     map[string]digest.Digest `json:"files"`     // that were read
-	Absent    []string                 `json:"absent"`    // that would have been read instead, had they been there; sorted
-	PerBuild  bool                     `json:"per_build"` // the source asks for the build
-	Objects   map[string]string        `json:"objects"`   // macros that differ between builds → object
-	Texts     map[string]string        `json:"texts"`     // hash of preprocessed source → object
-	Warnings  map[string]string        `json:"warnings"`  // object → what the compiler said
-	Calls     map[string]callGraph     `json:"uses"`      // object → what its functions use, where that was asked
-	Choosers  map[string][]chooser     `json:"choosers"`  // object → its functions that choose implementations, where that was asked
-	Originals map[string][]string      `json:"originals"` // object → pointers to former code that have to be in it
+	// [compiler.identity] of the one that was asked
+	Compiler string                   `json:"compiler"`
+	Survey   survey                   `json:"survey"`
+	Files    map[string]digest.Digest `json:"files"` // that were read
+	// that would have been read instead, had they been there; sorted
+	Absent   []string          `json:"absent"`
+	PerBuild bool              `json:"per_build"` // the source asks for the build
+	Objects  map[string]string `json:"objects"`   // macros that differ between builds → object
+	Texts    map[string]string `json:"texts"`     // hash of preprocessed source → object
+	Warnings map[string]string `json:"warnings"`  // object → what the compiler said
+	// object → what its functions use, where that was asked
+	Calls map[string]callGraph `json:"uses"`
+	// object → its functions that choose implementations, where that was asked
+	Choosers map[string][]chooser `json:"choosers"`
+	// object → pointers to former code that have to be in it
+	Originals map[string][]string `json:"originals"`
 }
 
 func newManifest() manifest {
-	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Texts: map[string]string{},
-		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Choosers: map[string][]chooser{}, Originals: map[string][]string{}}
+	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{},
+		Texts: map[string]string{}, Warnings: map[string]string{}, Calls: map[string]callGraph{},
+		Choosers: map[string][]chooser{}, Originals: map[string][]string{}}
 }
 
 // readManifest reads the manifest of an earlier run. The result is empty if there is none that
@@ -38,7 +44,9 @@ func newManifest() manifest {
 func readManifest(name, dir string) manifest {
 	var m manifest
 	data, err := regularfile.Read(name, maxReport)
-	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Choosers == nil || m.Originals == nil || !m.holds(dir) {
+	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil ||
+		m.Warnings == nil || m.Calls == nil || m.Choosers == nil || m.Originals == nil ||
+		!m.holds(dir) {
 		return newManifest()
 	}
 	return m
@@ -87,7 +95,8 @@ func (m *manifest) group(macros []string) string {
 func (m *manifest) inputs() []string {
 	var names []string
 	for name := range m.Files {
-		if clean := filepath.Clean(name); filepath.IsLocal(clean) && !within("/"+clean, "/"+BuildDir) {
+		if clean := filepath.Clean(name); filepath.IsLocal(clean) &&
+			!within("/"+clean, "/"+BuildDir) {
 			names = append(names, filepath.ToSlash(clean))
 		}
 	}

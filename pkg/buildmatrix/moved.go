@@ -34,7 +34,8 @@ func movedSymbols(libc *symtab.Library) map[string]string {
 	moved := map[string]string{}
 	for s := range libc.Symbols() {
 		d, ok := newest[s.Name]
-		if !ok || !s.IsExported() || s.Version == "" || s.Version == d.Version || s.Value != d.Value {
+		if !ok || !s.IsExported() || s.Version == "" || s.Version == d.Version ||
+			s.Value != d.Value {
 			continue
 		}
 		key := s.Name + "@" + d.Version
@@ -88,7 +89,8 @@ func (o *objects) olderVersions(b *download.Build, c *ulp.Container) []string {
 // compileOlder compiles once more, bound to older versions of what has moved. It returns whether
 // the container at name is that; a source that says by itself which version it wants may not
 // assemble like this, and stays as it is.
-func (o *objects) compileOlder(ctx context.Context, b *download.Build, name string, args []string) ([]byte, bool, error) {
+func (o *objects) compileOlder(ctx context.Context, b *download.Build, name string,
+	args []string) ([]byte, bool, error) {
 	image, err := regularfile.Read(name, maxObject)
 	if err != nil {
 		return nil, false, err
@@ -101,7 +103,8 @@ func (o *objects) compileOlder(ctx context.Context, b *download.Build, name stri
 	if flags == nil {
 		return nil, false, nil
 	}
-	_, said, err := o.compiler.start(ctx, slices.Concat(o.flags(b), flags, args, o.patch.Sources)...)
+	_, said, err := o.compiler.start(ctx, slices.Concat(o.flags(b), flags, args,
+		o.patch.Sources)...)
 	switch {
 	case ctx.Err() != nil:
 		return nil, false, err

@@ -58,14 +58,17 @@ type objects struct {
 
 // openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made
 // does not count.
-func openObjects(buildDir string, c *config.Config, p *config.Patch, arch symtab.Arch, cc *compiler) (*objects, error) {
+func openObjects(buildDir string, c *config.Config, p *config.Patch, arch symtab.Arch,
+	cc *compiler) (*objects, error) {
 	o := &objects{
-		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c), compiler: cc,
-		loaded: map[string]*object{}, failed: map[string]error{},
+		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c),
+		compiler: cc,
+		loaded:   map[string]*object{}, failed: map[string]error{},
 	}
 	o.name = filepath.Join(o.dir, settingsKey(p, arch)+".json")
 	if cc != nil {
-		if err := writeHeader(filepath.Join(o.dir, "include", "features.h"), libcHeader); err != nil {
+		if err := writeHeader(filepath.Join(o.dir, "include", "features.h"),
+			libcHeader); err != nil {
 			return nil, err
 		}
 	}
@@ -77,7 +80,8 @@ func openObjects(buildDir string, c *config.Config, p *config.Patch, arch symtab
 }
 
 func writeHeader(name, text string) error {
-	if former, err := regularfile.Read(name, int64(len(text))); err == nil && string(former) == text {
+	if former, err := regularfile.Read(name, int64(len(text))); err == nil &&
+		string(former) == text {
 		return nil
 	}
 	return atomicfile.Write(name, []byte(text), 0o644)
@@ -85,8 +89,9 @@ func writeHeader(name, text string) error {
 
 // settingsKey names everything that is known before a compiler has read its files.
 func settingsKey(p *config.Patch, arch symtab.Arch) string {
-	return hashOf(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...), "\x00"), fmt.Sprint(patchableEntries[arch]),
-		strings.Join(p.CFlags, "\x00"), strings.Join(p.Sources, "\x00"), libcHeader)
+	return hashOf(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...),
+		"\x00"), fmt.Sprint(patchableEntries[arch]), strings.Join(p.CFlags, "\x00"),
+		strings.Join(p.Sources, "\x00"), libcHeader)
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
@@ -177,7 +182,9 @@ var cErrors = []string{
 // warningFlags are cErrors where C is compiled: compilers of other languages warn about some of
 // them.
 func (o *objects) warningFlags() []string {
-	if slices.ContainsFunc(o.patch.Sources, func(name string) bool { return filepath.Ext(name) == ".c" }) {
+	if slices.ContainsFunc(o.patch.Sources, func(name string) bool {
+		return filepath.Ext(name) == ".c"
+	}) {
 		return cErrors
 	}
 	return nil
@@ -187,7 +194,8 @@ func (o *objects) warningFlags() []string {
 // preprocessed and has not asked until there, it cannot be for any build.
 func (o *objects) probe(ctx context.Context, b *download.Build) error {
 	flags := o.flags(b)
-	text, err := o.compiler.run(ctx, slices.Concat(flags, []string{"-E", "-dU"}, o.patch.Sources)...)
+	text, err := o.compiler.run(ctx, slices.Concat(flags, []string{"-E", "-dU"},
+		o.patch.Sources)...)
 	if err != nil {
 		if ctx.Err() == nil && !asksForBuild(text) && !o.mentionsBuild(text) {
 			o.failed[""] = err
@@ -214,13 +222,15 @@ func (o *objects) probe(ctx context.Context, b *download.Build) error {
 // mentionsBuild reports whether a file of the package that was read has a word of the macros of a
 // build: a preprocessor that gives up does not print the last ones that it was asked for.
 func (o *objects) mentionsBuild(preprocessed []byte) bool {
-	return slices.ContainsFunc(append(includedFiles(preprocessed), o.patch.Sources...), func(name string) bool {
-		if !filepath.IsLocal(name) {
-			return false
-		}
-		text, err := regularfile.Read(at(o.root, name), maxObject)
-		return err == nil && (bytes.Contains(text, []byte("LPBUILD_")) || bytes.Contains(text, []byte("__GLIBC")))
-	})
+	return slices.ContainsFunc(append(includedFiles(preprocessed), o.patch.Sources...),
+		func(name string) bool {
+			if !filepath.IsLocal(name) {
+				return false
+			}
+			text, err := regularfile.Read(at(o.root, name), maxObject)
+			return err == nil && (bytes.Contains(text, []byte("LPBUILD_")) ||
+				bytes.Contains(text, []byte("__GLIBC")))
+		})
 }
 
 // addFiles notes what the objects depend on: files that were read, and those that would have been
@@ -236,7 +246,8 @@ func (o *objects) addFiles(names []string, text []byte) error {
 			return outside(o.root, name, why, text)
 		}
 		if filepath.IsLocal(name) && !config.StaysIn(o.root, name) {
-			return outside(o.root, name, "is outside of the package folder, by a symbolic link", text)
+			return outside(o.root, name, "is outside of the package folder, by a symbolic link",
+				text)
 		}
 		d, err := digest.OfFile(at(o.root, name))
 		if err != nil {
@@ -307,7 +318,8 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	}
 	defer os.RemoveAll(tmp)
 	rel := filepath.Join(relObjects, filepath.Base(tmp))
-	args := []string{"-Wl,--dependency-file=" + filepath.Join(rel, "linked"), "-o", filepath.Join(rel, "container.so")}
+	args := []string{"-Wl,--dependency-file=" + filepath.Join(rel, "linked"), "-o",
+		filepath.Join(rel, "container.so")}
 	_, said, err := o.compiler.start(ctx, slices.Concat(o.flags(b), args, o.patch.Sources)...)
 	if err != nil {
 		return nil, err
@@ -322,7 +334,8 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	rule, err := regularfile.Read(filepath.Join(tmp, "linked"), maxReport)
 	if err != nil {
 		return nil, &CompileError{filepath.Base(o.compiler.path), "", fmt.Errorf(
-			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from 2.35 on, lld and mold do: %w", err)}
+			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from "+
+				"2.35 on, lld and mold do: %w", err)}
 	}
 	linked := o.existing(linkerRule(string(rule)))
 	assembled, err := o.assembled(ctx, b, text, rel)
@@ -366,7 +379,8 @@ func warnings(said []byte) string {
 // assembled returns the files that only the assembler knows of, .include and .incbin. It is asked,
 // one source after the other, only if there is a word of them: that takes another run of the
 // compiler.
-func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte, rel string) ([]string, error) {
+func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte,
+	rel string) ([]string, error) {
 	var names []string
 	for _, source := range o.patch.Sources {
 		own, err := regularfile.Read(at(o.root, source), maxObject)
@@ -377,7 +391,8 @@ func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte,
 			continue
 		}
 		rule := filepath.Join(rel, "assembled")
-		args := []string{"-fno-lto", "-c", "-Wa,--MD," + rule, "-o", filepath.Join(rel, "assembled.o"), source}
+		args := []string{"-fno-lto", "-c", "-Wa,--MD," + rule, "-o",
+			filepath.Join(rel, "assembled.o"), source}
 		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
 			return nil, err
 		}

@@ -23,12 +23,17 @@ func TestSourceAsksForBuild(t *testing.T) {
 		source  string
 		objects int
 	}{
-		"release":         {"const char *toy_rel(void); int toy_add_lp(int a, int b) { return a + b + sizeof LPBUILD_RELEASE + LPBUILD_RELEASE[0]; }", 2},
-		"version string":  {"int toy_add_lp(int a, int b) { return a + b + LPBUILD_VERSION[2]; }", 2},
-		"minor":           {"#if LPBUILD_VERSION_MAJOR == 1 && LPBUILD_VERSION_MINOR < 1\n#define N 1\n#else\n#define N 2\n#endif\nint toy_add_lp(int a, int b) { return N; }", 2},
-		"major only":      {"int toy_add_lp(int a, int b) { return LPBUILD_VERSION_MAJOR; }", 1},
-		"test of defined": {"#ifdef LPBUILD_RELEASE\nint toy_add_lp(int a, int b) { return 1; }\n#endif", 1},
-		"not at all":      {"/* LPBUILD_RELEASE */ int toy_add_lp(int a, int b) { return 1; }", 1},
+		"release": {"const char *toy_rel(void); int toy_add_lp(int a, int b) { return a " +
+			"+ b + sizeof LPBUILD_RELEASE + LPBUILD_RELEASE[0]; }", 2},
+		"version string": {"int toy_add_lp(int a, int b) { return a + b + LPBUILD_VERSION[2]; }",
+			2},
+		"minor": {"#if LPBUILD_VERSION_MAJOR == 1 && LPBUILD_VERSION_MINOR < 1\n" +
+			"#define N 1\n#else\n#define N 2\n#endif\nint toy_add_lp(int a, int b) { return N; }",
+			2},
+		"major only": {"int toy_add_lp(int a, int b) { return LPBUILD_VERSION_MAJOR; }", 1},
+		"test of defined": {"#ifdef LPBUILD_RELEASE\nint toy_add_lp(int a, int b) { return 1; }\n" +
+			"#endif", 1},
+		"not at all": {"/* LPBUILD_RELEASE */ int toy_add_lp(int a, int b) { return 1; }", 1},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +62,8 @@ func TestReproducible(t *testing.T) {
 	digests := func() []digest.Digest {
 		f := newFolder(t, "1.0-1", "1.0-2")
 		f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-g]")
-		f.write("toy_livepatch1.c", "const char *toy_where = __FILE__ __DATE__ __TIME__;\nint toy_add_lp(int a, int b) { return a + b + toy_where[0]; }\n")
+		f.write("toy_livepatch1.c", "const char *toy_where = __FILE__ __DATE__ __TIME__;\nint "+
+			"toy_add_lp(int a, int b) { return a + b + toy_where[0]; }\n")
 		var all []digest.Digest
 		for _, c := range f.mustBuild().Cells {
 			all = append(all, c.Digest)
@@ -89,7 +95,8 @@ func TestNoCompiler(t *testing.T) {
 	t.Setenv("LPBUILD_CC_X86_64", "no-such-compiler")
 	f := newFolder(t, "1.0-1")
 	r, err := f.build()
-	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Failed || r.Cells[0].Reasons[0].Code != "no-compiler" {
+	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Failed ||
+		r.Cells[0].Reasons[0].Code != "no-compiler" {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
 }
@@ -98,9 +105,11 @@ func TestNoCompiler(t *testing.T) {
 // inputs, and a change of it reaches the containers.
 func TestLinkerInputsAreNoticed(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['-Wl,--version-script=lp.map']")
+	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: "+
+		"['-Wl,--version-script=lp.map']")
 	f.write("lp.map", "{ global: toy_add_lp; local: *; };\n")
-	f.write("toy_livepatch1.c", "int toy_other(int a) { return a; }\nint toy_add_lp(int a, int b) { return a + b; }\n")
+	f.write("toy_livepatch1.c", "int toy_other(int a) { return a; }\nint toy_add_lp(int a, int "+
+		"b) { return a + b; }\n")
 	r := f.mustBuild()
 	if d := cmp.Diff([]string{"lp.map", "toy_livepatch1.c"}, r.Inputs); d != "" {
 		t.Errorf("inputs (-want +got):\n%s", d)
@@ -129,7 +138,8 @@ func TestEnvironmentDoesNotMatter(t *testing.T) {
 	t.Setenv("CPATH", dir)
 	t.Setenv("C_INCLUDE_PATH", dir)
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.c", "#include <string.h>\nint toy_add_lp(int a, int b) { return a + b; }\n")
+	f.write("toy_livepatch1.c", "#include <string.h>\nint toy_add_lp(int a, int b) { return a + "+
+		"b; }\n")
 	f.mustBuild()
 }
 
@@ -188,13 +198,17 @@ func TestFortyBuildsCompileOnce(t *testing.T) {
 	if n := len(f.mustBuild().Containers()); n != 40 {
 		t.Fatalf("%d containers, want 40", n)
 	}
-	compilations := slices.DeleteFunc(runs(), func(args string) bool { return slices.Contains(strings.Fields(args), "-E") })
+	compilations := slices.DeleteFunc(runs(), func(args string) bool {
+		return slices.Contains(strings.Fields(args), "-E")
+	})
 	if len(compilations) != 1 || len(runs()) != 3 {
-		t.Errorf("the compiler ran %d times, %d of them to compile:\n%s", len(runs()), len(compilations), strings.Join(runs(), "\n"))
+		t.Errorf("the compiler ran %d times, %d of them to compile:\n%s", len(runs()),
+			len(compilations), strings.Join(runs(), "\n"))
 	}
 	f.addBuild("1.0-41.1", "x86_64", 2)
 	if n := len(f.mustBuild().Containers()); n != 41 || len(runs()) != 3 {
-		t.Errorf("%d containers after one more build, and the compiler ran %d times", n, len(runs()))
+		t.Errorf("%d containers after one more build, and the compiler ran %d times", n,
+			len(runs()))
 	}
 }
 
@@ -210,17 +224,23 @@ func TestSameSourcesTwice(t *testing.T) {
 
 func TestVersionMacros(t *testing.T) {
 	for version, want := range map[string]string{
-		"2.31":           `-DLPBUILD_VERSION="2.31" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=2 -DLPBUILD_VERSION_MINOR=31 -DLPBUILD_VERSION_PATCH=0`,
-		"3.0.8":          `-DLPBUILD_VERSION="3.0.8" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=3 -DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=8`,
-		"7":              `-DLPBUILD_VERSION="7" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=7 -DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=0`,
-		"1.1~rc2^git3.x": `-DLPBUILD_VERSION="1.1~rc2^git3.x" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=1 -DLPBUILD_VERSION_MINOR=1 -DLPBUILD_VERSION_PATCH=2`,
+		"2.31": `-DLPBUILD_VERSION="2.31" -DLPBUILD_RELEASE="1" ` +
+			`-DLPBUILD_VERSION_MAJOR=2 -DLPBUILD_VERSION_MINOR=31 -DLPBUILD_VERSION_PATCH=0`,
+		"3.0.8": `-DLPBUILD_VERSION="3.0.8" -DLPBUILD_RELEASE="1" ` +
+			`-DLPBUILD_VERSION_MAJOR=3 -DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=8`,
+		"7": `-DLPBUILD_VERSION="7" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=7 ` +
+			`-DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=0`,
+		"1.1~rc2^git3.x": `-DLPBUILD_VERSION="1.1~rc2^git3.x" -DLPBUILD_RELEASE="1" ` +
+			`-DLPBUILD_VERSION_MAJOR=1 -DLPBUILD_VERSION_MINOR=1 -DLPBUILD_VERSION_PATCH=2`,
 	} {
-		b := &download.Build{Name: "glibc-locale-base", Source: "toy", Version: version, Release: "1"}
+		b := &download.Build{Name: "glibc-locale-base", Source: "toy", Version: version,
+			Release: "1"}
 		if got := strings.Join(versionMacros(b), " "); got != want {
 			t.Errorf("macros of %s are\n%s, want\n%s", version, got, want)
 		}
 		b.Source = "glibc"
-		if got := strings.Join(versionMacros(b), " "); !strings.HasPrefix(got, want+" -DLPBUILD_LIBC_MAJOR=") {
+		if got := strings.Join(versionMacros(b), " "); !strings.HasPrefix(got,
+			want+" -DLPBUILD_LIBC_MAJOR=") {
 			t.Errorf("macros of the C library's %s are %s", version, got)
 		}
 	}

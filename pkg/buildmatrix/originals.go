@@ -21,7 +21,8 @@ var (
 	quoted        = lazyregexp.New(`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'`)
 	directive     = lazyregexp.New(`(?m)^[ \t]*#.*$`)
 	originalName  = lazyregexp.New(`\b(` + ulp.OriginalPrefix + `\w+)`)
-	localOriginal = lazyregexp.New(`(?:\bstatic\b[^;{}=]*?|\bnamespace\s*\{[^{}=]*?)\b(` + ulp.OriginalPrefix + `\w+)`)
+	localOriginal = lazyregexp.New(`(?:\bstatic\b[^;{}=]*?|\bnamespace\s*\{[^{}=]*?)\b(` +
+		ulp.OriginalPrefix + `\w+)`)
 )
 
 // originalsToSee returns the pointers to former code of a preprocessed source that the compiler may
@@ -32,7 +33,9 @@ func originalsToSee(text []byte, cflags []string) []string {
 	}
 	text = quoted().ReplaceAll(directive().ReplaceAll(text, nil), nil)
 	pattern := localOriginal()
-	if slices.ContainsFunc(cflags, func(f string) bool { return strings.HasPrefix(f, "-flto") || f == "-fwhole-program" }) {
+	if slices.ContainsFunc(cflags, func(f string) bool {
+		return strings.HasPrefix(f, "-flto") || f == "-fwhole-program"
+	}) {
 		pattern = originalName()
 	}
 	var names []string
@@ -49,8 +52,10 @@ func (j *job) optimisedAway() []Reason {
 	for _, name := range j.object.originals {
 		if len(j.object.container.LookupAll(name)) == 0 {
 			reasons = append(reasons, Reason{Code: codeOf(ulp.ErrOriginal),
-				Message: fmt.Sprintf("the compiler has left out the pointer %s, since nothing in the source writes to it: calls of it would end the process", name),
-				Hint:    "define it with default visibility, without static, and outside of namespaces"})
+				Message: fmt.Sprintf("the compiler has left out the pointer %s, since nothing in "+
+					"the source writes to it: calls of it would end the process", name),
+				Hint: "define it with default visibility, without static, and outside of " +
+					"namespaces"})
 		}
 	}
 	return reasons

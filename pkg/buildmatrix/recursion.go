@@ -18,7 +18,8 @@ import (
 // A replacement that takes the address of what it replaces may call that, too, or skip the detour,
 // as some do. Nobody can tell, so that is a reason as well, which the patch can accept.
 func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reason, err error) {
-	back := map[string]ulp.Replacement{} // by names that are used elsewhere and lead to a replacement
+	// by names that are used elsewhere and lead to a replacement
+	back := map[string]ulp.Replacement{}
 	for _, u := range j.object.container.Undefined() {
 		for _, r := range j.description.Functions {
 			if leadsTo(s.target, u.Name, r.Old.Text) {
@@ -35,7 +36,8 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 		return nil, nil, err
 	}
 	if err != nil {
-		j.info.Notes = append(j.info.Notes, Reason{Code: "calls-unknown", Message: "whether a replacement calls what it replaces is not known: " + err.Error()})
+		j.info.Notes = append(j.info.Notes, Reason{Code: "calls-unknown",
+			Message: "whether a replacement calls what it replaces is not known: " + err.Error()})
 		return nil, nil, nil
 	}
 	for name, r := range back { // what calls it comes to the replacement
@@ -48,20 +50,37 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 			continue // a pattern
 		}
 		seen[r.New.Text] = true
-		comesBack := func(name string) bool { b, ok := back[name]; return ok && b.New.Text == r.New.Text }
-		called := func(name string, address bool) bool { _, ok := back[name]; return !ok || !address }
+		comesBack := func(name string) bool {
+			b, ok := back[name]
+			return ok && b.New.Text == r.New.Text
+		}
+		called := func(name string, address bool) bool {
+			_, ok := back[name]
+			return !ok || !address
+		}
 		if chain := calls.chain(r.New.Text, comesBack, called); chain != nil {
-			reasons = append(reasons, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it replaces, which leads back to it: %s → %s",
-				r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), j.recursionHint(r, chain[len(chain)-1]))))
+			reasons = append(reasons,
+				reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it "+
+					"replaces, which leads back to it: %s → %s", r.New.Text,
+					strings.Join(visible(chain), " → "), r.New.Text),
+					j.recursionHint(r, chain[len(chain)-1]))))
 			continue
 		}
-		if chain := calls.chain(r.New.Text, comesBack, func(string, bool) bool { return true }); chain != nil {
-			hint := "if it skips the detour, or calls nothing by the address, say so: recursion: {accept: \"...\"} of the patch in lpbuild.yaml"
+		if chain := calls.chain(r.New.Text, comesBack, func(string, bool) bool {
+			return true
+		}); chain != nil {
+			hint := "if it skips the detour, or calls nothing by the address, say so: recursion: " +
+				"{accept: \"...\"} of the patch in lpbuild.yaml"
 			if pointer := j.pointerTo(r); pointer != "" {
-				hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild build --help) and call that; %s", pointer, hint)
+				hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild "+
+					"build --help) and call that; %s", pointer, hint)
 			}
-			taken = append(taken, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q takes the address of the function that it replaces, "+
-				"and a call by that would lead back to it: %s → %s", r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), hint)))
+			taken = append(taken,
+				reasonAt("recursion",
+					j.at(r.New, fmt.Sprintf(
+						"%q takes the address of the function that it replaces, "+
+							"and a call by that would lead back to it: %s → %s", r.New.Text,
+						strings.Join(visible(chain), " → "), r.New.Text), hint)))
 		}
 	}
 	if j.Patch.Recursion != "" {
@@ -73,12 +92,14 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 // recursionHint says what a replacement can do that comes back to itself by the function called.
 func (j *job) recursionHint(r ulp.Replacement, called string) string {
 	if strings.HasPrefix(called, "mem") {
-		return fmt.Sprintf("if no source calls %s, the compiler makes that of a loop: -fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" "+
+		return fmt.Sprintf("if no source calls %s, the compiler makes that of a loop: "+
+			"-fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" "+
 			"keep it from that", called)
 	}
 	hint := fmt.Sprintf("do the work without %s", called)
 	if pointer := j.pointerTo(r); pointer != "" {
-		hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild build --help) and call that", pointer)
+		hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild build "+
+			"--help) and call that", pointer)
 	}
 	return hint + "; a replacement that is meant to call itself calls " + r.New.Text
 }
@@ -101,7 +122,9 @@ func (j *job) pointerTo(r ulp.Replacement) string {
 
 // visible leaves out of a chain what has no name of its own.
 func visible(chain []string) []string {
-	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool { return strings.HasPrefix(name, ulp.SectionUser) })
+	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool {
+		return strings.HasPrefix(name, ulp.SectionUser)
+	})
 }
 
 // with returns the graph with one more use.

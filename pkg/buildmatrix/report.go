@@ -29,42 +29,48 @@ const (
 
 // Report is what a build made, cell by cell. Two runs over the same input write the same report.
 type Report struct {
-	Format       int        `json:"format"`
-	Name         string     `json:"name"`
-	Version      string     `json:"version"`
-	Tool         string     `json:"tool"`
-	Unsigned     bool       `json:"unsigned,omitempty"` // a repository was not signed
-	Group        string     `json:"group,omitempty"`    // the part of the matrix that this is about, "2/4"; "": all
-	CompilerRuns int        `json:"-"`                  // of this run, preprocessing included
+	Format   int    `json:"format"`
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	Tool     string `json:"tool"`
+	Unsigned bool   `json:"unsigned,omitempty"` // a repository was not signed
+	// the part of the matrix that this is about, "2/4"; "": all
+	Group        string     `json:"group,omitempty"`
+	CompilerRuns int        `json:"-"` // of this run, preprocessing included
 	Cells        []CellInfo `json:"cells"`
-	Inputs       []string   `json:"inputs"` // files of the package folder that the compiler read, sorted
+	// files of the package folder that the compiler read, sorted
+	Inputs []string `json:"inputs"`
 }
 
 // CellInfo is one cell in the report.
 type CellInfo struct {
-	Status    Status        `json:"status"`
-	Patch     string        `json:"patch"` // its description file
-	Library   string        `json:"library"`
-	Package   string        `json:"package"`
-	Version   string        `json:"version"`
-	Release   string        `json:"release"`
-	Arch      string        `json:"arch"`
-	Variant   string        `json:"variant,omitempty"`   // kind of processor, of a library that is there once for each
-	Container string        `json:"container,omitempty"` // file name; in the folder named by Arch
-	Target    string        `json:"target_build_id"`
-	Functions []string      `json:"functions,omitempty"` // replaced functions, patterns expanded
-	Reasons   []Reason      `json:"reasons,omitempty"`   // why there is no container
-	Engines   []string      `json:"engines,omitempty"`   // which can apply the container: "pulp", "native"
-	Notes     []Reason      `json:"notes,omitempty"`     // what keeps an engine from it, or is worth knowing
-	Fresh     bool          `json:"-"`                   // the container was made by this run
-	Key       string        `json:"key,omitempty"`       // hash of everything that the container depends on
-	Digest    digest.Digest `json:"digest"`              // of the container
+	Status  Status `json:"status"`
+	Patch   string `json:"patch"` // its description file
+	Library string `json:"library"`
+	Package string `json:"package"`
+	Version string `json:"version"`
+	Release string `json:"release"`
+	Arch    string `json:"arch"`
+	// kind of processor, of a library that is there once for each
+	Variant   string   `json:"variant,omitempty"`
+	Container string   `json:"container,omitempty"` // file name; in the folder named by Arch
+	Target    string   `json:"target_build_id"`
+	Functions []string `json:"functions,omitempty"` // replaced functions, patterns expanded
+	Reasons   []Reason `json:"reasons,omitempty"`   // why there is no container
+	// which can apply the container: "pulp", "native"
+	Engines []string `json:"engines,omitempty"`
+	// what keeps an engine from it, or is worth knowing
+	Notes  []Reason      `json:"notes,omitempty"`
+	Fresh  bool          `json:"-"`             // the container was made by this run
+	Key    string        `json:"key,omitempty"` // hash of everything that the container depends on
+	Digest digest.Digest `json:"digest"`        // of the container
 }
 
 // Reason is one finding of the gate: why there is no container, or a note about one.
 type Reason struct {
-	Code    string `json:"code"`            // stable word for programs: "not-patchable"
-	Where   string `json:"where,omitempty"` // file:line:column in the description or the compiler's input
+	Code string `json:"code"` // stable word for programs: "not-patchable"
+	// file:line:column in the description or the compiler's input
+	Where   string `json:"where,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 	Shown   string `json:"-"` // with source line and caret, for a person
@@ -119,12 +125,15 @@ func parseReport(data []byte) (*Report, error) {
 		return nil, err
 	}
 	if r.Format != ReportFormat {
-		return nil, fmt.Errorf("report format %d is not %d: made by another version of lpbuild", r.Format, ReportFormat)
+		return nil, fmt.Errorf("report format %d is not %d: made by another version of lpbuild",
+			r.Format, ReportFormat)
 	}
 	for _, c := range r.Cells {
 		if c.Arch != filepath.Base(c.Arch) || !filepath.IsLocal(c.Arch) ||
-			c.Container != "" && (c.Container != filepath.Base(c.Container) || !filepath.IsLocal(c.Container)) || c.Container == "" && c.Status == Built {
-			return nil, fmt.Errorf("%q in %q is not a file of the build folder", c.Container, c.Arch)
+			c.Container != "" && (c.Container != filepath.Base(c.Container) ||
+				!filepath.IsLocal(c.Container)) || c.Container == "" && c.Status == Built {
+			return nil, fmt.Errorf("%q in %q is not a file of the build folder", c.Container,
+				c.Arch)
 		}
 	}
 	return &r, nil
@@ -141,7 +150,8 @@ func (r *Report) write(buildDir string) error {
 		return err
 	}
 	name := filepath.Join(buildDir, ReportName)
-	if former, err := regularfile.Read(name, maxReport); err == nil && bytes.Equal(former, b.Bytes()) {
+	if former, err := regularfile.Read(name, maxReport); err == nil &&
+		bytes.Equal(former, b.Bytes()) {
 		return nil
 	}
 	return atomicfile.Write(name, b.Bytes(), 0o644)

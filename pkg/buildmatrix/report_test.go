@@ -11,25 +11,32 @@ import (
 // TestReadReportRefuses what would make clean or install touch files elsewhere.
 func TestReadReportRefuses(t *testing.T) {
 	for name, text := range map[string]string{
-		"not JSON":           "{",
-		"another format":     `{"format": 2}`,
-		"folder above":       `{"format": 1, "cells": [{"status": "built", "arch": "..", "container": "a.so"}]}`,
-		"folder below":       `{"format": 1, "cells": [{"status": "built", "arch": "a/b", "container": "a.so"}]}`,
-		"absolute folder":    `{"format": 1, "cells": [{"status": "built", "arch": "/etc", "container": "passwd"}]}`,
-		"container above":    `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", "container": "../../lpbuild.yaml"}]}`,
-		"container is above": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", "container": ".."}]}`,
-		"no container":       `{"format": 1, "cells": [{"status": "built", "arch": "x86_64"}]}`,
+		"not JSON":       "{",
+		"another format": `{"format": 2}`,
+		"folder above": `{"format": 1, "cells": [{"status": "built", "arch": "..", ` +
+			`"container": "a.so"}]}`,
+		"folder below": `{"format": 1, "cells": [{"status": "built", "arch": "a/b", ` +
+			`"container": "a.so"}]}`,
+		"absolute folder": `{"format": 1, "cells": [{"status": "built", "arch": "/etc", ` +
+			`"container": "passwd"}]}`,
+		"container above": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", ` +
+			`"container": "../../lpbuild.yaml"}]}`,
+		"container is above": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", ` +
+			`"container": ".."}]}`,
+		"no container": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64"}]}`,
 	} {
 		dir := t.TempDir()
 		put(t, filepath.Join(dir, ReportName), text)
-		if r, err := ReadReport(dir); err == nil || r != nil || !strings.Contains(err.Error(), ReportName) {
+		if r, err := ReadReport(dir); err == nil || r != nil ||
+			!strings.Contains(err.Error(), ReportName) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
 }
 
 func FuzzParseReport(f *testing.F) {
-	f.Add([]byte(`{"format":1,"cells":[{"status":"built","arch":"x86_64","container":"a_1-1_livepatch1.so","digest":""}],"inputs":[]}`))
+	f.Add([]byte(`{"format":1,"cells":[{"status":"built","arch":"x86_64",` +
+		`"container":"a_1-1_livepatch1.so","digest":""}],"inputs":[]}`))
 	f.Add([]byte(`{"format":1,"cells":[{"arch":"..","container":"/"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := parseReport(data)
@@ -40,7 +47,9 @@ func FuzzParseReport(f *testing.F) {
 			return
 		}
 		for _, c := range r.Containers() {
-			if name := filepath.Join("/build", c.Arch, c.Container); filepath.Dir(filepath.Dir(name)) != "/build" || strings.Contains(name, "..") && !strings.Contains(c.Arch+c.Container, "..") {
+			if name := filepath.Join("/build", c.Arch, c.Container); filepath.Dir(
+				filepath.Dir(name)) != "/build" || strings.Contains(name, "..") &&
+				!strings.Contains(c.Arch+c.Container, "..") {
 				t.Fatalf("%q is not two folders below", name)
 			}
 		}
@@ -59,7 +68,8 @@ func FuzzParseReport(f *testing.F) {
 func FuzzCompilerOutput(f *testing.F) {
 	f.Add("# 1 \"a.c\" 1\nint x;\n# 0 \"<built-in>\"\n# 2 \"dir//\"\n", "a.c")
 	f.Add("out.so: \\\n  /usr/lib/crti.o \\\n  my\\ lib.a $$x\n\n", "x")
-	f.Add(" /usr/lib/cc1 -E\n#include <...> search starts here:\n /usr/include\nEnd of search list.\nCOMPILER_PATH=/a/:b\nCOLLECT_GCC=gcc\n", "")
+	f.Add(" /usr/lib/cc1 -E\n#include <...> search starts here:\n /usr/include\nEnd of search "+
+		"list.\nCOMPILER_PATH=/a/:b\nCOLLECT_GCC=gcc\n", "")
 	f.Fuzz(func(t *testing.T, text, name string) {
 		names := slices.Concat(includedFiles([]byte(text)), makeRule(text), linkerRule(text))
 		if slices.Contains(names, "") {
@@ -71,7 +81,10 @@ func FuzzCompilerOutput(f *testing.F) {
 		asksForBuild([]byte(text))
 		s := survey{Tools: map[string]string{}}
 		s.read(text)
-		if slices.ContainsFunc(s.Own, func(folder string) bool { return !filepath.IsAbs(folder) || folder == "/" }) {
+		if slices.ContainsFunc(s.Own, func(folder string) bool {
+			return !filepath.IsAbs(folder) ||
+				folder == "/"
+		}) {
 			t.Fatalf("own folders %q", s.Own)
 		}
 	})

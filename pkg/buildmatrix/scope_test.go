@@ -15,12 +15,14 @@ import (
 // setExports replaces what the libraries of build i export and need.
 func (f *folder) setExports(i int, libraries map[string]download.ExportedLibrary) {
 	f.t.Helper()
-	data, err := (&download.ExportList{Format: download.ExportsFormat, Libraries: libraries}).Bytes()
+	data, err := (&download.ExportList{Format: download.ExportsFormat, Libraries: libraries}).
+		Bytes()
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	b := &f.lock.Builds[i]
-	b.Exports = &download.Exports{File: fmt.Sprintf("catalogue/x86_64/TOY/%s/%s-%s/exports.json", b.Name, b.Version, b.Release), Digest: digest.OfBytes(data)}
+	b.Exports = &download.Exports{File: fmt.Sprintf("catalogue/x86_64/TOY/%s/%s-%s/exports.json",
+		b.Name, b.Version, b.Release), Digest: digest.OfBytes(data)}
 	f.write(b.Exports.File, string(data))
 }
 
@@ -29,27 +31,39 @@ func (f *folder) setExports(i int, libraries map[string]download.ExportedLibrary
 func TestOnlyWhatIsLoadedProvides(t *testing.T) {
 	libc := func(needed ...string) download.ExportedLibrary {
 		return download.ExportedLibrary{Path: "/lib64/libc.so.6", Needed: needed, Symbols: []string{
-			"__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4", "strlen@GLIBC_2.2.5", "__tls_get_addr@GLIBC_2.3",
+			"__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4", "strlen@GLIBC_2.2.5",
+			"__tls_get_addr@GLIBC_2.3",
 		}}
 	}
-	has := func(symbols ...string) download.ExportedLibrary { return download.ExportedLibrary{Symbols: symbols} }
+	has := func(symbols ...string) download.ExportedLibrary {
+		return download.ExportedLibrary{Symbols: symbols}
+	}
 	tests := map[string]struct {
 		libraries map[string]download.ExportedLibrary
 		message   string // "": accepted
 	}{
-		"in no library":                 {map[string]download.ExportedLibrary{"libc.so.6": libc()}, "far_away is exported neither by libtoy.so.1 nor by"},
-		"in one that nothing needs":     {map[string]download.ExportedLibrary{"libc.so.6": libc(), "libfar.so": has("far_away")}, "far_away is exported by libfar.so, which neither libtoy.so.1 nor the container needs"},
-		"in one that the target needs":  {map[string]download.ExportedLibrary{"libc.so.6": has("far_away", "x@GLIBC_2.2.5", "x@GLIBC_2.4")}, ""},
-		"in one that is needed by that": {map[string]download.ExportedLibrary{"libc.so.6": libc("libnear.so"), "libnear.so": {Needed: []string{"libfar.so"}}, "libfar.so": has("far_away@V")}, ""},
-		"in the dynamic loader":         {map[string]download.ExportedLibrary{"libc.so.6": libc(), "ld-linux-x86-64.so.2": has("far_away")}, ""},
+		"in no library": {map[string]download.ExportedLibrary{"libc.so.6": libc()},
+			"far_away is exported neither by libtoy.so.1 nor by"},
+		"in one that nothing needs": {map[string]download.ExportedLibrary{"libc.so.6": libc(),
+			"libfar.so": has("far_away")}, "far_away is exported by libfar.so, which neither " +
+			"libtoy.so.1 nor the container needs"},
+		"in one that the target needs": {map[string]download.ExportedLibrary{
+			"libc.so.6": has("far_away", "x@GLIBC_2.2.5", "x@GLIBC_2.4")}, ""},
+		"in one that is needed by that": {map[string]download.ExportedLibrary{
+			"libc.so.6": libc("libnear.so"), "libnear.so": {Needed: []string{"libfar.so"}},
+			"libfar.so": has("far_away@V")}, ""},
+		"in the dynamic loader": {map[string]download.ExportedLibrary{"libc.so.6": libc(),
+			"ld-linux-x86-64.so.2": has("far_away")}, ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
 			f.setExports(0, tc.libraries)
-			f.write("toy_livepatch1.c", "int far_away(int); int toy_add_lp(int a, int b) { return far_away(a) + b; }\n")
+			f.write("toy_livepatch1.c", "int far_away(int); int toy_add_lp(int a, int b) { "+
+				"return far_away(a) + b; }\n")
 			r, err := f.build()
-			if tc.message == "" && err != nil || tc.message != "" && (!errors.Is(err, ErrRefused) || !strings.Contains(reasonText(r), tc.message)) {
+			if tc.message == "" && err != nil || tc.message != "" && (!errors.Is(err, ErrRefused) ||
+				!strings.Contains(reasonText(r), tc.message)) {
 				t.Errorf("%v: %s; want %q", err, reasonText(r), tc.message)
 			}
 		})
@@ -60,27 +74,35 @@ func TestOnlyWhatIsLoadedProvides(t *testing.T) {
 // nothing to say.
 func TestOtherPackagesProvide(t *testing.T) {
 	glibc := func(symbols ...string) []string {
-		return append(symbols, "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4", "strlen@GLIBC_2.2.5")
+		return append(symbols, "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4",
+			"strlen@GLIBC_2.2.5")
 	}
 	tests := map[string]struct {
 		builds []map[string][]string
 		want   bool
 	}{
-		"the only build":            {[]map[string][]string{{"libc.so.6": glibc("far_away")}}, true},
-		"every build":               {[]map[string][]string{{"libc.so.6": glibc("far_away@A")}, {"libc.so.6": glibc("far_away@B")}}, true},
-		"not every build":           {[]map[string][]string{{"libc.so.6": glibc("far_away")}, {"libc.so.6": glibc()}}, false},
-		"beside another package":    {[]map[string][]string{{"libc.so.6": glibc("far_away")}, {"libz.so.1": {"deflate"}}}, true},
-		"a library that is not in":  {[]map[string][]string{{"libc.so.6": glibc()}, {"libz.so.1": {"far_away"}}}, false},
+		"the only build": {[]map[string][]string{{"libc.so.6": glibc("far_away")}},
+			true},
+		"every build": {[]map[string][]string{{"libc.so.6": glibc("far_away@A")},
+			{"libc.so.6": glibc("far_away@B")}}, true},
+		"not every build": {[]map[string][]string{{"libc.so.6": glibc("far_away")},
+			{"libc.so.6": glibc()}}, false},
+		"beside another package": {[]map[string][]string{{"libc.so.6": glibc("far_away")},
+			{"libz.so.1": {"deflate"}}}, true},
+		"a library that is not in": {[]map[string][]string{{"libc.so.6": glibc()},
+			{"libz.so.1": {"far_away"}}}, false},
 		"nobody, and libtoy itself": {nil, false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
 			for i, libraries := range tc.builds {
-				f.lock.Builds = append(f.lock.Builds, download.Build{Name: fmt.Sprint("other", i/2), Version: fmt.Sprint(i), Release: "1", Arch: "x86_64"})
+				f.lock.Builds = append(f.lock.Builds, download.Build{Name: fmt.Sprint("other", i/2),
+					Version: fmt.Sprint(i), Release: "1", Arch: "x86_64"})
 				f.setExports(i+1, exportList(libraries).Libraries)
 			}
-			f.write("toy_livepatch1.c", "int far_away(int); int toy_add_lp(int a, int b) { return far_away(a) + b; }\n")
+			f.write("toy_livepatch1.c", "int far_away(int); int toy_add_lp(int a, int b) { "+
+				"return far_away(a) + b; }\n")
 			if r, err := f.build(); (err == nil) != tc.want {
 				t.Errorf("%v: %s", err, reasonText(r))
 			}
@@ -91,15 +113,18 @@ func TestOtherPackagesProvide(t *testing.T) {
 // TestTargetImports: what the patched library cannot be loaded without is there, also without a
 // version and in whatever library.
 func TestTargetImports(t *testing.T) {
-	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "libtoy.so.1", "buildid": "` + strings.Repeat("ab", 20) + `", "symbols": [` +
-		`{"name": "plain", "offset": 0, "size": 0, "st_info": 18, "st_other": 0, "dynamic": true, "undefined": true},` +
-		`{"name": "weak", "offset": 0, "size": 0, "st_info": 34, "st_other": 0, "dynamic": true, "undefined": true},` +
+	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "libtoy.so.1", "buildid": "` +
+		strings.Repeat("ab", 20) + `", "symbols": [` + `{"name": "plain", "offset": 0, "size": ` +
+		`0, "st_info": 18, "st_other": 0, "dynamic": true, "undefined": true},` +
+		`{"name": "weak", "offset": 0, "size": 0, "st_info": 34, "st_other": 0, "dynamic": true, ` +
+		`"undefined": true},` +
 		`{"name": "hidden", "offset": 16, "size": 4, "st_info": 2, "st_other": 0}]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := newScope(nil, lib, nil, nil)
-	for name, want := range map[string]bool{"plain": true, "weak": false, "hidden": false, "nowhere": false} {
+	for name, want := range map[string]bool{"plain": true, "weak": false, "hidden": false,
+		"nowhere": false} {
 		if problem, _ := s.symbolProblem(symtab.Undefined{Name: name}); (problem == "") != want {
 			t.Errorf("%s: %q", name, problem)
 		}
@@ -111,7 +136,8 @@ func TestTargetImports(t *testing.T) {
 func TestScopeFollowsEveryBuild(t *testing.T) {
 	target := &symtab.Library{Name: "libtoy.so.1", Needed: []string{"liba.so"}}
 	build := func(needed ...string) exports { return exports{"liba.so": {needed: needed}} }
-	s := newScope(nil, target, nil, []exports{build("libb.so", "libc.so"), build("libc.so", "libd.so"), {"ld64.so.2": {}}})
+	s := newScope(nil, target, nil, []exports{build("libb.so", "libc.so"),
+		build("libc.so", "libd.so"), {"ld64.so.2": {}}})
 	if got := fmt.Sprint(s.loaded); got != "[liba.so ld64.so.2 libc.so]" {
 		t.Errorf("loaded are %s", got)
 	}
@@ -130,7 +156,8 @@ func TestUnloadable(t *testing.T) {
 		"-lno_such_library":                       "compiler",
 	} {
 		f := newFolder(t, "1.0-1")
-		f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['"+flag+"']")
+		f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['"+flag+
+			"']")
 		r, err := f.build()
 		if code == "" {
 			if err != nil {
@@ -138,7 +165,8 @@ func TestUnloadable(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || len(r.Cells[0].Reasons) == 0 || r.Cells[0].Reasons[0].Code != code || code != "compiler" && r.Cells[0].Reasons[0].Hint == "" {
+		if err == nil || len(r.Cells[0].Reasons) == 0 || r.Cells[0].Reasons[0].Code != code ||
+			code != "compiler" && r.Cells[0].Reasons[0].Hint == "" {
 			t.Errorf("%s: %v: %s; want %s", flag, err, reasonText(r), code)
 		}
 	}
@@ -147,9 +175,11 @@ func TestUnloadable(t *testing.T) {
 // TestNeededLibraryOfTheLock: a library that another package of the lock has may be linked with.
 func TestNeededLibraryOfTheLock(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.lock.Builds = append(f.lock.Builds, download.Build{Name: "glibc", Version: "2.31", Release: "1", Arch: "x86_64"})
+	f.lock.Builds = append(f.lock.Builds, download.Build{Name: "glibc", Version: "2.31",
+		Release: "1", Arch: "x86_64"})
 	f.setExports(1, exportList(map[string][]string{"libm.so.6": {"sin@GLIBC_2.2.5"}}).Libraries)
-	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['-Wl,--no-as-needed,-lm']")
+	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: "+
+		"['-Wl,--no-as-needed,-lm']")
 	f.mustBuild()
 }
 
@@ -161,17 +191,22 @@ func TestEngines(t *testing.T) {
 		notes   string
 		engines string
 	}{
-		"plain":        {replacement, "", "pulp native"},
-		"constructor":  {replacement + "__attribute__((constructor)) static void f(void) { __asm__ volatile(\"\"); }\n", "constructors", "pulp"},
-		"thread-local": {"__thread int n; int toy_add_lp(int a, int b) { return n += a; }\n", "thread-local", "pulp"},
-		"static TLS":   {"__attribute__((tls_model(\"initial-exec\"))) __thread int n; int toy_add_lp(int a, int b) { return n += a; }\n", "thread-local static-tls", "pulp"},
-		"indirect function": {replacement + "static int p(int a) { return a; }\nstatic void *r(void) { return p; }\n" +
+		"plain": {replacement, "", "pulp native"},
+		"constructor": {replacement + "__attribute__((constructor)) static void f(void) { " +
+			"__asm__ volatile(\"\"); }\n", "constructors", "pulp"},
+		"thread-local": {"__thread int n; int toy_add_lp(int a, int b) { return n += a; }\n",
+			"thread-local", "pulp"},
+		"static TLS": {"__attribute__((tls_model(\"initial-exec\"))) __thread int n; int " +
+			"toy_add_lp(int a, int b) { return n += a; }\n", "thread-local static-tls", "pulp"},
+		"indirect function": {replacement + "static int p(int a) { return a; }\nstatic void " +
+			"*r(void) { return p; }\n" +
 			"int toy_i(int) __attribute__((ifunc(\"r\")));\n", "local-ifunc", "pulp"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1")
-			f.setExports(0, exportList(map[string][]string{"libc.so.6": {"x@GLIBC_2.2.5"}, "ld-linux-x86-64.so.2": {"__tls_get_addr@GLIBC_2.3"}}).Libraries)
+			f.setExports(0, exportList(map[string][]string{"libc.so.6": {"x@GLIBC_2.2.5"},
+				"ld-linux-x86-64.so.2": {"__tls_get_addr@GLIBC_2.3"}}).Libraries)
 			f.write("toy_livepatch1.c", tc.source)
 			c := f.mustBuild().Cells[0]
 			var notes []string
@@ -201,7 +236,8 @@ func TestReportListsAreLists(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	r, _ := f.build()
 	data, err := json.Marshal(r)
-	if err != nil || strings.Contains(string(data), "null") || !strings.Contains(string(data), `"inputs":[]`) {
+	if err != nil || strings.Contains(string(data), "null") ||
+		!strings.Contains(string(data), `"inputs":[]`) {
 		t.Errorf("%v: %s", err, data)
 	}
 }
@@ -209,18 +245,24 @@ func TestReportListsAreLists(t *testing.T) {
 // TestOwnLibraryInAnotherVersion: this build's libc.so.6 has the function, but not in the version
 // that the container needs.
 func TestOwnLibraryInAnotherVersion(t *testing.T) {
-	const source = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char *toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
+	const source = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char *toy_text; " +
+		"return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
 	for name, tc := range map[string]struct {
 		symbols []string
 		message string
 	}{
-		"in that version":    {[]string{"strlen@GLIBC_2.2.5"}, ""},
-		"in another version": {[]string{"strlen@GLIBC_2.17", "malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5: this build's libc.so.6 exports strlen, but not in that version"},
-		"not at all":         {[]string{"malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5 is not exported by this build's libc.so.6"},
-		"no such version":    {[]string{"strlen@GLIBC_2.17"}, "the container needs version GLIBC_2.2.5 of libc.so.6 (for strlen"},
+		"in that version": {[]string{"strlen@GLIBC_2.2.5"}, ""},
+		"in another version": {[]string{"strlen@GLIBC_2.17", "malloc@GLIBC_2.2.5"},
+			"strlen@GLIBC_2.2.5: this build's libc.so.6 exports strlen, but not in that version"},
+		"not at all": {[]string{"malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5 is not exported " +
+			"by this build's libc.so.6"},
+		"no such version": {[]string{"strlen@GLIBC_2.17"}, "the container needs version " +
+			"GLIBC_2.2.5 of libc.so.6 (for strlen"},
 	} {
 		f := newFolder(t, "1.0-1")
-		f.setExports(0, exportList(map[string][]string{"libc.so.6": append(tc.symbols, "x@GLIBC_2.4")}).Libraries)
+		f.setExports(0,
+			exportList(map[string][]string{"libc.so.6": append(tc.symbols, "x@GLIBC_2.4")}).
+				Libraries)
 		f.write("toy_livepatch1.c", source)
 		// libtoy itself imports strlen: without that the gate would take its word for it.
 		f.edit("library: libtoy.so.1", "library: /usr/lib64/libplain.so")

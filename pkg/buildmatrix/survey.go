@@ -13,15 +13,18 @@ import (
 // survey is what a compiler says of itself: the programs that do the work behind it, and where it
 // looks for headers.
 type survey struct {
-	Tools  map[string]string `json:"tools"`  // program → what changes when another one is installed in its place
-	Search []string          `json:"search"` // folders of headers, also those that are not there yet
-	Own    []string          `json:"own"`    // folders of the compiler's own files
+	// program → what changes when another one is installed in its place
+	Tools map[string]string `json:"tools"`
+	// folders of headers, also those that are not there yet
+	Search []string `json:"search"`
+	Own    []string `json:"own"` // folders of the compiler's own files
 }
 
 // askCompiler finds out with which programs the compiler that was named really works: it may be a
 // script, ccache or distcc.
 func askCompiler(ctx context.Context, c *compiler, flags []string) (survey, error) {
-	_, said, err := c.start(ctx, slices.Concat(flags, []string{"-E", "-v", "-x", "c", os.DevNull})...)
+	_, said, err := c.start(ctx,
+		slices.Concat(flags, []string{"-E", "-v", "-x", "c", os.DevNull})...)
 	if err != nil {
 		return survey{}, err
 	}
@@ -39,7 +42,9 @@ func askCompiler(ctx context.Context, c *compiler, flags []string) (survey, erro
 func flagPaths(flags []string) []string {
 	var paths []string
 	for _, flag := range flags {
-		for part := range strings.FieldsFuncSeq(flag, func(r rune) bool { return r == ',' || r == '=' }) {
+		for part := range strings.FieldsFuncSeq(flag, func(r rune) bool {
+			return r == ',' || r == '='
+		}) {
 			if i := strings.IndexByte(part, '/'); i >= 0 {
 				paths = append(paths, filepath.Clean(part[i:]))
 			}
@@ -91,13 +96,15 @@ func (s *survey) folder(name string) {
 
 func (s *survey) own(folders []string) {
 	for _, name := range folders {
-		if name = filepath.Clean(name); filepath.IsAbs(name) && name != "/" && !slices.Contains(s.Own, name) {
+		if name = filepath.Clean(name); filepath.IsAbs(name) && name != "/" &&
+			!slices.Contains(s.Own, name) {
 			s.Own = append(s.Own, name)
 		}
 	}
 }
 
-// findTool notes the program that the driver takes for the name: the first one in its own folders, or in $PATH.
+// findTool notes the program that the driver takes for the name: the first one in its own
+// directories, or in $PATH.
 func (s *survey) findTool(name string, folders []string) {
 	for _, folder := range folders {
 		if path := filepath.Join(folder, name); stamp(path) != "" {
@@ -124,8 +131,8 @@ func (s *survey) holds() bool {
 	return len(s.Tools) > 0
 }
 
-// stamp changes when another program is installed under a name, or what a link of that name points to; "" if there is no
-// such file.
+// stamp changes when another program is installed under a name, or when a link of that name points
+// elsewhere; it is "" if there is no such file.
 func stamp(path string) string {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -22,8 +22,10 @@ func (f *folder) addVariant(i int, name string, source int) {
 	catalogue := lib.AppendCatalogue(nil)
 	b := &f.lock.Builds[i]
 	l := download.Library{
-		Name: "libtoy.so.1", Variant: name, Path: "/usr/lib64/glibc-hwcaps/" + name + "/libtoy.so.1.2.3", BuildID: fmt.Sprintf("%x", lib.BuildID),
-		Catalogue: strings.TrimSuffix(b.Libraries[0].Catalogue, ".json") + "-" + name + ".json", Pinned: digest.OfBytes(catalogue),
+		Name: "libtoy.so.1", Variant: name, Path: "/usr/lib64/glibc-hwcaps/" + name +
+			"/libtoy.so.1.2.3", BuildID: fmt.Sprintf("%x", lib.BuildID),
+		Catalogue: strings.TrimSuffix(b.Libraries[0].Catalogue, ".json") + "-" + name + ".json",
+		Pinned:    digest.OfBytes(catalogue),
 	}
 	b.Libraries = append(b.Libraries, l)
 	f.write(l.Catalogue, string(catalogue))
@@ -32,12 +34,14 @@ func (f *folder) addVariant(i int, name string, source int) {
 // TestVariants makes a container for each library of the name, told apart by their names however
 // the description puts it.
 func TestVariants(t *testing.T) {
-	for _, name := range []string{"libtoy_{version}-{release}_livepatch1.so", "libtoy_GLIBCVER_livepatch1.so", "libtoy_1.0-1.2_livepatch1.so"} {
+	for _, name := range []string{"libtoy_{version}-{release}_livepatch1.so",
+		"libtoy_GLIBCVER_livepatch1.so", "libtoy_1.0-1.2_livepatch1.so"} {
 		f := newFolder(t, "1.0-1.2")
 		f.addVariant(0, "x86-64-v3", 7)
 		f.write("toy_livepatch1.in", name+"\n@{library}\ntoy_add:toy_add_lp\n")
 		r := f.mustBuild()
-		want := [][2]string{{"libtoy_1.0-1.2_livepatch1.so", ""}, {"libtoy_1.0-1.2.x86-64-v3_livepatch1.so", "x86-64-v3"}}
+		want := [][2]string{{"libtoy_1.0-1.2_livepatch1.so", ""},
+			{"libtoy_1.0-1.2.x86-64-v3_livepatch1.so", "x86-64-v3"}}
 		var got [][2]string
 		for i, c := range r.Cells {
 			got = append(got, [2]string{c.Container, c.Variant})
@@ -46,7 +50,9 @@ func TestVariants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if id := fmt.Sprintf("%x", m.Target.BuildID); id != f.lock.Builds[0].Libraries[i].BuildID || m.Target.Name != "libtoy.so.1" {
+			if id := fmt.Sprintf("%x",
+				m.Target.BuildID); id != f.lock.Builds[0].Libraries[i].BuildID ||
+				m.Target.Name != "libtoy.so.1" {
 				t.Errorf("%s is for %s of build-id %s", c.Container, m.Target.Name, id)
 			}
 		}
@@ -63,9 +69,11 @@ func TestVariants(t *testing.T) {
 func TestVariantInDescription(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.addVariant(0, "power9", 7)
-	f.write("toy_livepatch1.in", "libtoy_1.0-1.power9_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_1.0-1.power9_livepatch1.so\n@{library}\n"+
+		"toy_add:toy_add_lp\n")
 	r, err := f.build()
-	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Refused || r.Cells[0].Reasons[0].Code != "container-name" ||
+	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Refused ||
+		r.Cells[0].Reasons[0].Code != "container-name" ||
 		r.Cells[1].Container != "libtoy_1.0-1.power9_livepatch1.so" {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
@@ -75,13 +83,16 @@ func TestVariantInDescription(t *testing.T) {
 func TestVariantRefused(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.addVariant(0, "power9", 7)
-	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_new:toy_add_lp\n") // only in 2 and later
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
+		"toy_new:toy_add_lp\n") // only in 2 and later
 	r, err := f.build()
 	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Refused || r.Cells[1].Status != Built {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
-	c := Cell{Patch: &config.Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: &f.lock.Builds[0], Library: &f.lock.Builds[0].Libraries[1]}
-	if c.Name() != "d.in for toy-1.0-1.x86_64 (power9)" || c.target() != "/usr/lib64/glibc-hwcaps/power9/libtoy.so.1" {
+	c := Cell{Patch: &config.Patch{Description: "d.in", Library: "libtoy.so.1"},
+		Build: &f.lock.Builds[0], Library: &f.lock.Builds[0].Libraries[1]}
+	if c.Name() != "d.in for toy-1.0-1.x86_64 (power9)" ||
+		c.target() != "/usr/lib64/glibc-hwcaps/power9/libtoy.so.1" {
 		t.Errorf("the cell is %s, its target %s", c.Name(), c.target())
 	}
 }
@@ -92,11 +103,14 @@ func TestTargetOfMergedLibrary(t *testing.T) {
 		{"glibc", "2.31", "libpthread.so.0", "/lib64/libpthread.so.0"},
 		{"glibc", "2.38", "libpthread.so.0", "/lib64/libc.so.6"},
 		{"toy", "2.38", "libpthread.so.0", "/lib64/libpthread.so.0"},
-		{"glibc", "2.38", "/usr/lib64/gconv/ISO-2022-CN-EXT.so", "/usr/lib64/gconv/ISO-2022-CN-EXT.so"},
+		{"glibc", "2.38", "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
+			"/usr/lib64/gconv/ISO-2022-CN-EXT.so"},
 	} {
-		c := Cell{Patch: &config.Patch{Library: tc.library}, Build: &download.Build{Name: "x", Source: tc.source, Version: tc.version, Release: "1"}, Library: &download.Library{}}
+		c := Cell{Patch: &config.Patch{Library: tc.library}, Build: &download.Build{Name: "x",
+			Source: tc.source, Version: tc.version, Release: "1"}, Library: &download.Library{}}
 		if got := c.target(); got != tc.want {
-			t.Errorf("%s %s: target of %s is %s, want %s", tc.source, tc.version, tc.library, got, tc.want)
+			t.Errorf("%s %s: target of %s is %s, want %s", tc.source, tc.version, tc.library, got,
+				tc.want)
 		}
 	}
 }
@@ -112,11 +126,13 @@ func TestTwins(t *testing.T) {
 	for _, c := range r.Cells {
 		got = append(got, c.Container)
 	}
-	want := []string{"libtoy_1.0-1_livepatch1.so", "libtoy_1.0-1.epoch2_livepatch1.so", "libtoy_1.0-1.epoch2.x86-64-v3_livepatch1.so"}
+	want := []string{"libtoy_1.0-1_livepatch1.so", "libtoy_1.0-1.epoch2_livepatch1.so",
+		"libtoy_1.0-1.epoch2.x86-64-v3_livepatch1.so"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("containers (-want +got):\n%s", d)
 	}
-	c := Cell{Patch: &config.Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: b, Library: &b.Libraries[0]}
+	c := Cell{Patch: &config.Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: b,
+		Library: &b.Libraries[0]}
 	if c.Name() != "d.in for toy-2:1.0-1.x86_64 (epoch2)" || c.target() != "/lib64/libtoy.so.1" {
 		t.Errorf("the cell is %s, its target %s", c.Name(), c.target())
 	}

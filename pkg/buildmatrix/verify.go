@@ -25,17 +25,21 @@ var ErrStale = errors.New("it is not what lpbuild build made")
 // some architectures (nil: all) and the builds that the report is about: every cell has a
 // container, and it is, byte for byte, the one that was gated. Nothing is written and no compiler
 // runs. The error joins everything that is wrong.
-func Verify(ctx context.Context, c *config.Config, l *download.Lock, only []symtab.Arch) (*Report, error) {
+func Verify(ctx context.Context, c *config.Config, l *download.Lock,
+	only []symtab.Arch) (*Report, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {
 		return nil, fmt.Errorf("nothing to check: %w: run lpbuild build first", err)
 	}
 	if r.Name != c.Name || r.Version != c.Version {
-		return nil, fmt.Errorf("%s: %w: the report is of %s %s", c.Path, ErrStale, r.Name, r.Version)
+		return nil, fmt.Errorf("%s: %w: the report is of %s %s", c.Path, ErrStale, r.Name,
+			r.Version)
 	}
 	asked := func(arch symtab.Arch) bool { return len(only) == 0 || slices.Contains(only, arch) }
-	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !asked(symtab.Arch(c.Arch)) })
+	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool {
+		return !asked(symtab.Arch(c.Arch))
+	})
 	var errs []error
 	built := map[[6]string]bool{}
 	for _, cell := range r.Cells {
@@ -43,10 +47,12 @@ func Verify(ctx context.Context, c *config.Config, l *download.Lock, only []symt
 			return r, err
 		}
 		if cell.Status != Built {
-			errs = append(errs, fmt.Errorf("%s for %s is %s", cell.Patch, cell.Build(), cell.Status))
+			errs = append(errs, fmt.Errorf("%s for %s is %s", cell.Patch, cell.Build(),
+				cell.Status))
 			continue
 		}
-		built[[6]string{cell.Patch, cell.Arch, cell.Package, cell.Version, cell.Release, cell.Target}] = true
+		built[[6]string{cell.Patch, cell.Arch, cell.Package, cell.Version, cell.Release,
+			cell.Target}] = true
 		if err := verifyContainer(filepath.Join(dir, cell.Arch, cell.Container), cell); err != nil {
 			errs = append(errs, err)
 		}
@@ -59,9 +65,11 @@ func Verify(ctx context.Context, c *config.Config, l *download.Lock, only []symt
 	}
 	for _, want := range group.Cells(Cells(c, l)) {
 		b := want.Build
-		key := [6]string{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release, want.Library.BuildID}
+		key := [6]string{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release,
+			want.Library.BuildID}
 		if asked(want.Arch) && !built[key] {
-			errs = append(errs, fmt.Errorf("%w: %s for %s has no container", ErrStale, key[0], b.NEVRA()))
+			errs = append(errs, fmt.Errorf("%w: %s for %s has no container", ErrStale, key[0],
+				b.NEVRA()))
 		}
 	}
 	return r, errors.Join(errs...)
@@ -96,7 +104,8 @@ func verifyContainer(name string, cell CellInfo) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if got := hex.EncodeToString(p.Metadata.Target.BuildID); got != cell.Target {
-		return fmt.Errorf("%s: %w: it is for the build %s, the report says %s", name, ErrStale, got, cell.Target)
+		return fmt.Errorf("%s: %w: it is for the build %s, the report says %s", name, ErrStale, got,
+			cell.Target)
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ import (
 
 // TestVerify finds whatever differs from what was built, and writes nothing.
 func TestVerify(t *testing.T) {
-	const one, two = "build/x86_64/libtoy_1.0-1_livepatch1.so", "build/x86_64/libtoy_1.0-2_livepatch1.so"
+	const one, two = "build/x86_64/libtoy_1.0-1_livepatch1.so",
+		"build/x86_64/libtoy_1.0-2_livepatch1.so"
 	read := func(f *folder, name string) string {
 		data, err := os.ReadFile(filepath.Join(f.dir, name))
 		if err != nil {
@@ -27,17 +28,23 @@ func TestVerify(t *testing.T) {
 		change func(f *folder)
 		want   []string
 	}{
-		"as built":              {func(*folder) {}, nil},
-		"no report":             {func(f *folder) { os.Remove(filepath.Join(f.dir, BuildDir, ReportName)) }, []string{"run lpbuild build first"}},
-		"a container is gone":   {func(f *folder) { os.Remove(filepath.Join(f.dir, one)) }, []string{ErrStale.Error(), "libtoy_1.0-1"}},
-		"a container is longer": {func(f *folder) { f.write(one, read(f, one)+"x") }, []string{digest.ErrMismatch.Error(), "libtoy_1.0-1"}},
+		"as built": {func(*folder) {}, nil},
+		"no report": {func(f *folder) {
+			os.Remove(filepath.Join(f.dir, BuildDir, ReportName))
+		}, []string{"run lpbuild build first"}},
+		"a container is gone": {func(f *folder) { os.Remove(filepath.Join(f.dir, one)) },
+			[]string{ErrStale.Error(), "libtoy_1.0-1"}},
+		"a container is longer": {func(f *folder) { f.write(one, read(f, one)+"x") },
+			[]string{digest.ErrMismatch.Error(), "libtoy_1.0-1"}},
 		"two are exchanged": {func(f *folder) {
 			text := read(f, one)
 			f.write(one, read(f, two))
 			f.write(two, text)
 		}, []string{"libtoy_1.0-1", "libtoy_1.0-2"}},
-		"a build came afterwards": {func(f *folder) { f.addBuild("1.0-3", "x86_64", 3) }, []string{"toy-1.0-3", "has no container"}},
-		"the version was raised":  {func(f *folder) { f.edit(`version: "1"`, `version: "2"`) }, []string{"the report is of"}},
+		"a build came afterwards": {func(f *folder) { f.addBuild("1.0-3", "x86_64", 3) },
+			[]string{"toy-1.0-3", "has no container"}},
+		"the version was raised": {func(f *folder) { f.edit(`version: "1"`, `version: "2"`) },
+			[]string{"the report is of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-2")

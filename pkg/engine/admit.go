@@ -12,7 +12,8 @@ import (
 
 // ErrUnsure says that only a stop shows whether the process can be changed: all its threads have
 // system call filters, which the kernel shows to a tracer alone.
-var ErrUnsure = errors.New("its seccomp filters can only be read while it is stopped, and may forbid patching")
+var ErrUnsure = errors.New("its seccomp filters can only be read while it is stopped, and may " +
+	"forbid patching")
 
 // admit is the decision about a process as a whole: nil, or why an engine changes nothing there,
 // now or ever. A run and a dry run ask its two halves, around the question whether there is
@@ -37,7 +38,8 @@ func willing(ctx context.Context, v *View, t Target) error {
 	case err != nil:
 		return err
 	case !free:
-		return fmt.Errorf("all its threads have shadow stacks, which the way back from a system call would not fit: %w", tracer.ErrUnsupported)
+		return fmt.Errorf("all its threads have shadow stacks, which the way back from a system "+
+			"call would not fit: %w", tracer.ErrUnsupported)
 	}
 	return nil
 }

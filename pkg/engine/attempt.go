@@ -51,7 +51,8 @@ type course struct {
 // for.
 func (c *course) lastsTooLong(again *AgainError) bool {
 	switch {
-	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork) && !errors.Is(again, ErrFrozen) && !errors.Is(again, process.ErrSilent):
+	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork) &&
+		!errors.Is(again, ErrFrozen) && !errors.Is(again, process.ErrSilent):
 		c.lasts = time.Time{}
 	case c.lasts.IsZero():
 		c.lasts = time.Now()
@@ -68,9 +69,11 @@ func (c *course) attempt() *process.Later {
 		c.n++
 		before := *c.rep
 		concerned, more, again := c.r.attempt(ctx, c)
-		if c.n > 1 && ctx.Err() != nil && c.rep.brokenOff() { // why it failed as long as there was time says more
+		if c.n > 1 && ctx.Err() != nil && c.rep.brokenOff() {
+			// why it failed as long as there was time says more
 			rep := c.rep
-			rep.Results, rep.Status, rep.Err, rep.Left, rep.Foreign = before.Results, before.Status, before.Err, before.Left, before.Foreign
+			rep.Results, rep.Status, rep.Err, rep.Left, rep.Foreign = before.Results, before.Status,
+				before.Err, before.Left, before.Foreign
 			return c.over()
 		}
 		switch {
@@ -81,7 +84,9 @@ func (c *course) attempt() *process.Later {
 		case again == nil:
 			return c.over()
 		}
-		if !c.looksAgain(again) && (c.r.o.DryRun || c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil || c.lastsTooLong(again) {
+		if !c.looksAgain(again) && (c.r.o.DryRun || c.r.o.Attempts > 0 &&
+			c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil ||
+			c.lastsTooLong(again) {
 			return c.over()
 		}
 		return &process.Later{Pause: pause(c.n), Visit: c.next}
@@ -99,7 +104,8 @@ func (c *course) looksAgain(again *AgainError) bool {
 		return true
 	}
 	return c.r.o.DryRun && c.n < looks &&
-		(errors.Is(again, process.ErrChanged) || errors.Is(again, native.ErrAgain) || errors.Is(again, native.ErrStale))
+		(errors.Is(again, process.ErrChanged) || errors.Is(again, native.ErrAgain) ||
+			errors.Is(again, native.ErrStale))
 }
 
 // next looks at the process again, and makes another attempt.
@@ -166,7 +172,8 @@ func passing(err error) *AgainError {
 	if e, ok := errors.AsType[*AgainError](err); ok {
 		return e
 	}
-	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) || errors.Is(err, process.ErrStarting) ||
+	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) ||
+		errors.Is(err, process.ErrStarting) ||
 		errors.Is(err, process.ErrSilent) {
 		return &AgainError{Err: err}
 	}
@@ -211,7 +218,8 @@ func (r *runner) attempt(ctx context.Context, c *course) (concerned, more bool, 
 			return false, false, nil
 		}
 		if r.o.Only != nil {
-			if why := r.o.Only(ctx, c.p); errors.Is(why, ErrElsewhere) { // and it is not known whether it has a library
+			if why := r.o.Only(ctx, c.p); errors.Is(why, ErrElsewhere) {
+				// and it is not known whether it has a library
 				rep.fail(Skipped, fmt.Errorf("%w; %w", why, err))
 				return true, false, nil
 			}
@@ -256,7 +264,8 @@ func (rep *Report) brokenOff() bool {
 
 // gone says that the process ended before anything could be done.
 func (rep *Report) gone() bool {
-	return errors.Is(rep.Err, process.ErrGone) || slices.ContainsFunc(rep.Results, func(r Result) bool { return errors.Is(r.Err, process.ErrGone) })
+	return errors.Is(rep.Err, process.ErrGone) || slices.ContainsFunc(rep.Results,
+		func(r Result) bool { return errors.Is(r.Err, process.ErrGone) })
 }
 
 // conclude takes the report's status from its results.

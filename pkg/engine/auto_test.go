@@ -22,7 +22,8 @@ func auto() []engine.Engine { return []engine.Engine{&engine.Libpulp{}, &engine.
 
 // TestAuto patches each process by its engine: by libpulp.so where it is, natively elsewhere.
 func TestAuto(t *testing.T) {
-	ten, twenty := read(t, container(t, "a", 10), container(t, "bb", 10)), read(t, container(t, "a", 20))
+	ten, twenty := read(t, container(t, "a", 10), container(t, "bb", 10)),
+		read(t, container(t, "a", 20))
 	preloads := flavours(t)
 	preloads["native"] = ""
 	for name, preload := range preloads {
@@ -36,35 +37,43 @@ func TestAuto(t *testing.T) {
 			}
 		}
 		c.says(tens10)
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: twenty, Engines: auto(), Replace: true}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: twenty, Engines: auto(),
+			Replace: true}))
 		c.says(tens20)
-		c.is(engine.Already, engine.ErrApplied, c.one(engine.Options{Containers: twenty, Engines: auto(), Replace: true}))
-		c.is(engine.Already, engine.ErrNotApplied, c.one(engine.Options{Containers: ten, Engines: auto(), Revert: true}))
+		c.is(engine.Already, engine.ErrApplied,
+			c.one(engine.Options{Containers: twenty, Engines: auto(), Replace: true}))
+		c.is(engine.Already, engine.ErrNotApplied,
+			c.one(engine.Options{Containers: ten, Engines: auto(), Revert: true}))
 		c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()}))
 		c.says(unpatched)
-		c.is(engine.Already, engine.ErrNoPatches, c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()}))
+		c.is(engine.Already, engine.ErrNoPatches,
+			c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()}))
 	}
 }
 
 // TestAutoUnconcerned wants processes without a target's library to cost nothing and to be counted
 // nowhere, unless one is named; those with another build of it are skipped, as ever.
 func TestAutoUnconcerned(t *testing.T) {
-	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+filepath.Dir(plainLibrary(t)))))
+	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread",
+		plainLibrary(t), "-Wl,-rpath,"+filepath.Dir(plainLibrary(t)))))
 	start(t, "bb", "", "unconcerned2")
 	cs := read(t, container(t, "a", 10))
 	name := engine.NewWildcard("unconcerned*")
-	for _, o := range []engine.Options{{Containers: cs}, {Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
+	for _, o := range []engine.Options{{Containers: cs}, {Containers: cs, Revert: true},
+		{RevertAll: "libtarget.so"}} {
 		asked := &asked{Engine: &engine.Libpulp{}}
 		o.Selector.Name, o.Engines = &name, []engine.Engine{asked, &engine.Native{}}
 		reports, sum, err := runAll(t, o)
-		if err != nil || reports[bare.pid] != nil || o.RevertAll == "" && (sum.Skipped != 1 || sum.Foreign != 1) {
+		if err != nil || reports[bare.pid] != nil || o.RevertAll == "" &&
+			(sum.Skipped != 1 || sum.Foreign != 1) {
 			t.Errorf("%+v: %+v, %v", o, sum, err)
 		}
 		if _, was := asked.pids.Load(bare.pid); was {
 			t.Error("an engine was asked about a process that no container is for")
 		}
 	}
-	bare.is(engine.Skipped, engine.ErrNotLoaded, bare.one(engine.Options{Containers: cs, Engines: auto()}))
+	bare.is(engine.Skipped, engine.ErrNotLoaded,
+		bare.one(engine.Options{Containers: cs, Engines: auto()}))
 }
 
 // asked is an engine that remembers which processes it was asked about.
@@ -80,7 +89,8 @@ func (a *asked) Open(ctx context.Context, v *engine.View) (engine.Target, error)
 
 // plainLibrary is a library of another name, with the same functions.
 func plainLibrary(t *testing.T) string {
-	return gcc(t, "libother.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libother.so", "-Wl,--build-id")
+	return gcc(t, "libother.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libother.so",
+		"-Wl,--build-id")
 }
 
 // TestAutoBlocked: what the owner of a process or libpulp.so forbids is not circumvented by another
@@ -91,18 +101,23 @@ func TestAutoBlocked(t *testing.T) {
 		c := start(t, "a", libpulp, "autoblocked_"+name)
 		c.patchable(false, true)
 		for _, engines := range [][]engine.Engine{auto(), onlyNative} {
-			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: engines}))
-			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: engines, DryRun: true}))
+			c.is(engine.Skipped, engine.ErrBlocked,
+				c.one(engine.Options{Containers: cs, Engines: engines}))
+			c.is(engine.Skipped, engine.ErrBlocked,
+				c.one(engine.Options{Containers: cs, Engines: engines, DryRun: true}))
 		}
 		c.says(unpatched)
 		c.unmapped()
 	}
 	for mode, libpulp := range map[string]string{
-		"newer": standIn(t), "half 278": standIn(t), "small": gcc(t, "small/libpulp.so", "runtime.c", "-shared", "-fPIC", "-DSMALL", "-fvisibility=hidden"),
+		"newer": standIn(t), "half 278": standIn(t), "small": gcc(t, "small/libpulp.so",
+			"runtime.c", "-shared", "-fPIC", "-DSMALL", "-fvisibility=hidden"),
 	} {
 		c := start(t, "a", libpulp, "autounusable", "FAKEPULP="+mode)
 		for range 2 {
-			if r := c.one(engine.Options{Containers: cs, Engines: auto()}); r.Status != engine.Failed || r.Err == nil && r.Engine != "libpulp" {
+			if r := c.one(
+				engine.Options{Containers: cs, Engines: auto()}); r.Status != engine.Failed ||
+				r.Err == nil && r.Engine != "libpulp" {
 				t.Errorf("%s: %+v", mode, r)
 			}
 		}
@@ -132,15 +147,22 @@ func TestOptOuts(t *testing.T) {
 	uid, gid := strconv.Itoa(os.Getuid()), strconv.Itoa(os.Getgid())
 	for name, preload := range preloads {
 		for variable, blocked := range map[string]bool{
-			"LIBPULP_DISABLE_ON_PATH=/nowhere:*/optout_*": true, "LIBPULP_DISABLE_ON_PATH=*/other": false, "LIBPULP_DISABLE_ON_PATH=": false,
-			"LIBPULP_DISABLE_ON_USERS=77777:" + uid: true, "LIBPULP_DISABLE_ON_USERS=77777": false,
-			"LIBPULP_DISABLE_ON_GROUPS=" + gid + ":77777": true, "LIBPULP_DISABLE_ON_GROUPS=77777": false,
+			"LIBPULP_DISABLE_ON_PATH=/nowhere:*/optout_*": true,
+			"LIBPULP_DISABLE_ON_PATH=*/other":             false,
+			"LIBPULP_DISABLE_ON_PATH=":                    false,
+			"LIBPULP_DISABLE_ON_USERS=77777:" + uid:       true,
+			"LIBPULP_DISABLE_ON_USERS=77777":              false,
+			"LIBPULP_DISABLE_ON_GROUPS=" + gid + ":77777": true,
+			"LIBPULP_DISABLE_ON_GROUPS=77777":             false,
 		} {
 			c := start(t, "a", preload, "optout_"+name, variable)
 			if blocked {
-				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: auto(), DryRun: true}))
-				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: auto()}))
-				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
+				c.is(engine.Skipped, engine.ErrBlocked,
+					c.one(engine.Options{Containers: cs, Engines: auto(), DryRun: true}))
+				c.is(engine.Skipped, engine.ErrBlocked,
+					c.one(engine.Options{Containers: cs, Engines: auto()}))
+				c.is(engine.Skipped, engine.ErrBlocked,
+					c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 				c.says(unpatched)
 			} else {
 				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto()}))
@@ -163,15 +185,18 @@ func TestForeign(t *testing.T) {
 		for _, tc := range []struct {
 			first, second []engine.Engine
 			names         string
-		}{{pulp, onlyNative, "libpulp"}, {onlyNative, pulp, "native"}, {onlyNative, auto(), "native"}} {
+		}{{pulp, onlyNative, "libpulp"}, {onlyNative, pulp, "native"},
+			{onlyNative, auto(), "native"}} {
 			c := start(t, "a", libpulp, "foreign_"+name)
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Engines: tc.first}))
-			for _, o := range []engine.Options{{}, {DryRun: true}, {Replace: true}, {RevertAll: "target"}} {
+			for _, o := range []engine.Options{{}, {DryRun: true}, {Replace: true},
+				{RevertAll: "target"}} {
 				o.Containers, o.Engines = twenty, tc.second
 				r := c.one(o)
 				c.is(engine.Failed, engine.ErrForeign, r)
 				e, ok := errors.AsType[*engine.ForeignError](r.Results[0].Err)
-				if !ok || e.Engine != tc.names || e.Function != "one" || e.Library != "libtarget.so" || r.Attempts != 0 {
+				if !ok || e.Engine != tc.names || e.Function != "one" ||
+					e.Library != "libtarget.so" || r.Attempts != 0 {
 					t.Errorf("%s, %+v: %+v", name, o, r)
 				}
 				o.Containers = ten
@@ -179,7 +204,8 @@ func TestForeign(t *testing.T) {
 			}
 			r := c.one(engine.Options{Containers: byAnotherName, Engines: tc.second})
 			c.is(engine.Failed, engine.ErrForeign, r)
-			if e, ok := errors.AsType[*engine.ForeignError](r.Results[0].Err); !ok || e.Function != "uno" {
+			if e, ok := errors.AsType[*engine.ForeignError](r.Results[0].Err); !ok ||
+				e.Function != "uno" {
 				t.Errorf("%s: %+v", name, r)
 			}
 			c.says(tens10)
@@ -200,9 +226,11 @@ func TestForeignDetour(t *testing.T) {
 	must(t, err)
 	c.says("2 2 3 107")
 	for _, dry := range []bool{true, false} {
-		r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto(), DryRun: dry})
+		r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto(),
+			DryRun: dry})
 		c.is(engine.Failed, engine.ErrForeign, r)
-		if text := r.Results[0].Err.Error(); !strings.Contains(text, `"one"`) || !strings.Contains(text, "another tool") || r.Attempts != 0 {
+		if text := r.Results[0].Err.Error(); !strings.Contains(text, `"one"`) ||
+			!strings.Contains(text, "another tool") || r.Attempts != 0 {
 			t.Errorf("%s, %d attempts", text, r.Attempts)
 		}
 	}
@@ -249,18 +277,21 @@ func TestForeignUnfinished(t *testing.T) {
 // TestForeignElsewhere has two engines at work on different functions of one library, which is
 // possible; but not to replace all live patches of the library.
 func TestForeignElsewhere(t *testing.T) {
-	one, two := read(t, pack(t, "a", "libtarget_one.so", 10, "one:one_lp")), read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
+	one, two := read(t, pack(t, "a", "libtarget_one.so", 10, "one:one_lp")),
+		read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
 	pulp := []engine.Engine{&engine.Libpulp{}}
 	for name, libpulp := range flavours(t) {
 		for _, tc := range [][2][]engine.Engine{{pulp, onlyNative}, {onlyNative, auto()}} {
 			c := start(t, "a", libpulp, "elsewhere_"+name)
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: one, Engines: tc[0]}))
-			c.is(engine.Failed, engine.ErrForeign, c.one(engine.Options{Containers: two, Engines: tc[1], Replace: true}))
+			c.is(engine.Failed, engine.ErrForeign,
+				c.one(engine.Options{Containers: two, Engines: tc[1], Replace: true}))
 			c.says("10 2 3 107")
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: two, Engines: tc[1]}))
 			c.says("10 40 3 107")
 			c.bothListed()
-			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto(), DryRun: true}))
+			c.is(engine.Changed, nil,
+				c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto(), DryRun: true}))
 			c.says("10 40 3 107")
 			r := c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()})
 			c.is(engine.Changed, nil, r)
@@ -276,7 +307,8 @@ func TestForeignElsewhere(t *testing.T) {
 // bothListed fails the test unless the survey has a live patch of each engine.
 func (c *child) bothListed() {
 	c.t.Helper()
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(),
+		Engines: auto()})
 	must(c.t, err)
 	engines := map[string]string{}
 	for _, l := range list[0].Libraries {
@@ -284,7 +316,8 @@ func (c *child) bothListed() {
 			engines[a.Engine] = l.Name
 		}
 	}
-	if len(engines) != 2 || engines["native"] != "libtarget.so" || engines["libpulp"] != "libtarget.so" || list[0].Engine != "libpulp" {
+	if len(engines) != 2 || engines["native"] != "libtarget.so" ||
+		engines["libpulp"] != "libtarget.so" || list[0].Engine != "libpulp" {
 		c.t.Errorf("%v", engines)
 	}
 }
@@ -293,7 +326,8 @@ func (c *child) bothListed() {
 func TestRevertByHolder(t *testing.T) {
 	ten := read(t, container(t, "a", 10))
 	c := start(t, "a", standIn(t), "holder")
-	for _, o := range []engine.Options{{Containers: ten, Revert: true}, {RevertAll: "libtarget.so"}} {
+	for _, o := range []engine.Options{{Containers: ten, Revert: true},
+		{RevertAll: "libtarget.so"}} {
 		c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Engines: onlyNative}))
 		c.says(tens10)
 		o.Engines = auto()
@@ -319,11 +353,13 @@ func TestReplaceKeepsOne(t *testing.T) {
 				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto()}))
 			}
 			c.says("10 40 3 107")
-			if r := c.one(engine.Options{Containers: one, Engines: auto(), Replace: true}); r.Status != engine.Changed {
+			if r := c.one(engine.Options{Containers: one, Engines: auto(),
+				Replace: true}); r.Status != engine.Changed {
 				t.Errorf("%v: %v", r.Status, r.Err)
 			}
 			c.says("10 2 3 107")
-			c.is(engine.Already, engine.ErrApplied, c.one(engine.Options{Containers: one, Engines: auto(), Replace: true}))
+			c.is(engine.Already, engine.ErrApplied,
+				c.one(engine.Options{Containers: one, Engines: auto(), Replace: true}))
 		})
 	}
 }
@@ -344,7 +380,8 @@ func TestReplaceNothing(t *testing.T) {
 				o.Containers, o.DryRun = step.cs, step.dry
 				r := c.one(o)
 				c.is(engine.Changed, nil, r)
-				if len(r.Results) != step.results || r.Results[0].Kind == engine.RevertAll != (step.results == 2) {
+				if len(r.Results) != step.results ||
+					r.Results[0].Kind == engine.RevertAll != (step.results == 2) {
 					t.Errorf("%s, %+v: %+v", name, step, r.Results)
 				}
 			}

@@ -32,7 +32,9 @@ func BenchmarkNative(b *testing.B) {
 		o.Selector, o.Containers = engine.Selector{Name: &w}, cs
 		o.Engines = []engine.Engine{&engine.Native{StopTimeout: 10 * time.Second}}
 		began, used := time.Now(), cpuTime(b)
-		sum, err := engine.Run(context.Background(), o, func(r *engine.Report) { note(kind+"-stop", r.Stop) })
+		sum, err := engine.Run(context.Background(), o, func(r *engine.Report) {
+			note(kind+"-stop", r.Stop)
+		})
 		note(kind, time.Since(began))
 		note(kind+"-cpu", cpuTime(b)-used)
 		if err != nil || sum.Changed != many {
@@ -53,7 +55,9 @@ func BenchmarkNative(b *testing.B) {
 		c.says(unpatched)
 	}
 	for kind, unit := range map[string]time.Duration{
-		"apply": time.Millisecond, "revert": time.Millisecond, "apply-cpu": time.Millisecond, "revert-cpu": time.Millisecond, "apply-stop": time.Microsecond, "revert-stop": time.Microsecond, "idle": time.Microsecond,
+		"apply": time.Millisecond, "revert": time.Millisecond, "apply-cpu": time.Millisecond,
+		"revert-cpu": time.Millisecond, "apply-stop": time.Microsecond,
+		"revert-stop": time.Microsecond, "idle": time.Microsecond,
 	} {
 		d := took[kind]
 		slices.Sort(d)

@@ -38,9 +38,11 @@ func BenchmarkStock(b *testing.B) {
 		}
 		run := func(pid int) (cpu, took time.Duration, kib int) {
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), "ENGINE_TEST_JOB=stock", "ENGINE_TEST_FILE="+file, "ENGINE_TEST_PID="+strconv.Itoa(pid))
+			cmd.Env = append(os.Environ(), "ENGINE_TEST_JOB=stock", "ENGINE_TEST_FILE="+file,
+				"ENGINE_TEST_PID="+strconv.Itoa(pid))
 			out, err := cmd.CombinedOutput()
-			if _, scanErr := fmt.Sscan(string(out), &cpu, &took, &kib); err != nil || scanErr != nil {
+			if _, scanErr := fmt.Sscan(string(out), &cpu, &took, &kib); err != nil ||
+				scanErr != nil {
 				b.Fatalf("%v: %s", err, out)
 			}
 			return cpu, took, kib
@@ -70,7 +72,8 @@ func stockContainer(b *testing.B) string {
 	must(b, err)
 	plain := gcc(b, "plain10.so", "container.c", "-shared", "-fPIC", "-Wl,--build-id", "-DTENS=10")
 	path := filepath.Join(b.TempDir(), "libc_livepatch1.so")
-	image, err := targettest.Pack(plain, path, libc, ulp.PackOptions{Force: true}, "malloc:one_lp", "getenv:two_lp")
+	image, err := targettest.Pack(plain, path, libc, ulp.PackOptions{Force: true}, "malloc:one_lp",
+		"getenv:two_lp")
 	must(b, err)
 	must(b, os.WriteFile(path, image, 0o600))
 	return path
@@ -82,7 +85,8 @@ func init() { jobs["stock"] = stockJob }
 // peak memory in KiB.
 func stockJob() int {
 	debug.SetGCPercent(engine.GCPercent)
-	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("ENGINE_TEST_FILE")}, false)
+	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("ENGINE_TEST_FILE")},
+		false)
 	if err != nil {
 		return 1
 	}
@@ -93,8 +97,8 @@ func stockJob() int {
 		o = engine.Selector{PID: pid}
 	}
 	began := time.Now()
-	sum, err := engine.Run(context.Background(), engine.Options{Selector: o, DryRun: true, Containers: cs,
-		Engines: []engine.Engine{&engine.Native{Entries: symtab.EntriesAny}}}, nil)
+	sum, err := engine.Run(context.Background(), engine.Options{Selector: o, DryRun: true,
+		Containers: cs, Engines: []engine.Engine{&engine.Native{Entries: symtab.EntriesAny}}}, nil)
 	took := time.Since(began)
 	var used unix.Rusage
 	if err != nil || sum.Changed == 0 || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {

@@ -81,7 +81,8 @@ func tool(b *testing.B, args ...string) usage {
 func BenchmarkStatus(b *testing.B) {
 	_, which := crowd(b, "benchstatus")
 	name := engine.NewWildcard("benchstatus")
-	o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}}}
+	o := engine.SurveyOptions{Selector: engine.Selector{Name: &name},
+		Engines: []engine.Engine{&engine.Libpulp{}}}
 	defer debug.SetGCPercent(debug.SetGCPercent(engine.GCPercent)) // as the commands do
 	ours := measure(b, func() {
 		for b.Loop() {
@@ -120,7 +121,8 @@ func BenchmarkTrigger(b *testing.B) {
 		b.StartTimer()
 		add(&ours, measure(b, func() {
 			sum, err = engine.Run(context.Background(), engine.Options{
-				Selector: engine.Selector{Name: &w}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs,
+				Selector: engine.Selector{Name: &w}, Engines: []engine.Engine{&engine.Libpulp{}},
+				Containers: cs,
 			}, nil)
 		}))
 		b.StopTimer()
@@ -164,7 +166,8 @@ func report(b *testing.B, which string, ours, theirs usage) {
 // BenchmarkMemory is the memory of the engine over 4,000 processes.
 func BenchmarkMemory(b *testing.B) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "ENGINE_TEST_JOB=memory", "ENGINE_TEST_FILE="+container(b, "a", 10))
+	cmd.Env = append(os.Environ(), "ENGINE_TEST_JOB=memory", "ENGINE_TEST_FILE="+
+		container(b, "a", 10))
 	for b.Loop() {
 		sleepers := make([]*exec.Cmd, 0, benchtest.Size(4000, 100))
 		for range cap(sleepers) {
@@ -193,11 +196,14 @@ func init() { jobs["memory"] = memoryJob }
 
 // memoryJob looks at all processes as a run does, and prints its peak memory in KiB.
 func memoryJob() int {
-	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("ENGINE_TEST_FILE")}, false)
+	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("ENGINE_TEST_FILE")},
+		false)
 	if err != nil {
 		return 1
 	}
-	if _, err := engine.Run(context.Background(), engine.Options{Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs}, nil); err != nil {
+	if _, err := engine.Run(context.Background(),
+		engine.Options{Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs},
+		nil); err != nil {
 		return 1
 	}
 	status, err := os.ReadFile("/proc/self/status")

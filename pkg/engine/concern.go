@@ -14,7 +14,8 @@ import (
 // be like that.
 func (j *job) unconcerned() bool {
 	o := j.o
-	if o.Leftovers || o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Engines) || len(j.fit) > 0 || j.otherBuild {
+	if o.Leftovers || o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Engines) ||
+		len(j.fit) > 0 || j.otherBuild {
 		return false
 	}
 	return o.Containers.Len() > 0 || !loaded(j.view.Libraries, o.RevertAll)
@@ -26,7 +27,8 @@ func (j *job) started(ctx context.Context) error {
 		return nil
 	}
 	err := j.view.Memory.Started(ctx, j.view.Libraries)
-	if errors.Is(err, process.ErrStarting) && j.o.Only != nil && j.o.Only(ctx, j.view.Process) != nil {
+	if errors.Is(err, process.ErrStarting) && j.o.Only != nil &&
+		j.o.Only(ctx, j.view.Process) != nil {
 		return nil // whatever it loads
 	}
 	return err

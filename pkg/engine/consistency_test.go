@@ -21,7 +21,8 @@ import (
 
 // careful are the engines, which wait until no thread is in a function that is replaced.
 func careful() []engine.Engine {
-	return []engine.Engine{&engine.Libpulp{Consistency: engine.ConsistencyFunctions}, &engine.Native{Consistency: engine.ConsistencyFunctions}}
+	return []engine.Engine{&engine.Libpulp{Consistency: engine.ConsistencyFunctions},
+		&engine.Native{Consistency: engine.ConsistencyFunctions}}
 }
 
 // TestConsistency has a thread inside a function that is to be replaced, and inside a replacement
@@ -57,7 +58,8 @@ func TestConsistency(t *testing.T) {
 				if len(r.Results) == 0 {
 					t.Fatalf("%+v", r)
 				}
-				if text := r.Results[0].Err.Error(); !strings.Contains(text, step.where) || !strings.Contains(text, "thread ") || r.Attempts == 0 {
+				if text := r.Results[0].Err.Error(); !strings.Contains(text, step.where) ||
+					!strings.Contains(text, "thread ") || r.Attempts == 0 {
 					t.Errorf("%d attempts: %s", r.Attempts, text)
 				}
 				if now := c.maps(); now != maps {
@@ -121,23 +123,29 @@ func TestConsistencyAcrossEngines(t *testing.T) {
 	for name, preload := range flavours(t) {
 		for _, first := range []string{"libpulp", "native"} {
 			t.Run(name+" after "+first, func(t *testing.T) {
-				engines := map[string]engine.Engine{"libpulp": &engine.Libpulp{Consistency: engine.ConsistencyFunctions},
-					"native": &engine.Native{Consistency: engine.ConsistencyFunctions}}
-				careless := map[string]engine.Engine{"libpulp": &engine.Libpulp{}, "native": &engine.Native{}}
+				engines := map[string]engine.Engine{
+					"libpulp": &engine.Libpulp{Consistency: engine.ConsistencyFunctions},
+					"native":  &engine.Native{Consistency: engine.ConsistencyFunctions}}
+				careless := map[string]engine.Engine{"libpulp": &engine.Libpulp{},
+					"native": &engine.Native{}}
 				second := map[string]string{"libpulp": "native", "native": "libpulp"}[first]
 				fifo := filepath.Join(t.TempDir(), "fifo")
 				must(t, unix.Mkfifo(fifo, 0o600))
 				c := start(t, "a", preload, "across_"+name+first, "FIFO="+fifo)
-				o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_across_"+name+first+".so", 10, lines...)),
+				o := engine.Options{
+					Containers: read(t, pack(t, "a", "libtarget_across_"+name+first+".so", 10,
+						lines...)),
 					Engines: []engine.Engine{careless[first]}}
 				c.is(engine.Changed, nil, c.one(o))
 				leave := c.enter(fifo)
 				o.Revert = true
 				c.is(engine.Changed, nil, c.one(o))
 				before, maps := c.values(), c.maps()
-				r := c.one(engine.Options{Containers: other, Engines: []engine.Engine{engines[second]}, Timeout: time.Second})
+				r := c.one(engine.Options{Containers: other,
+					Engines: []engine.Engine{engines[second]}, Timeout: time.Second})
 				c.is(engine.Failed, engine.ErrForeign, r)
-				if text := fmt.Sprint(r.Results[0].Err); !strings.Contains(text, "still in memory") {
+				if text := fmt.Sprint(r.Results[0].Err); !strings.Contains(text,
+					"still in memory") {
 					t.Errorf("%s", text)
 				}
 				if now := c.maps(); now != maps {
@@ -145,7 +153,9 @@ func TestConsistencyAcrossEngines(t *testing.T) {
 				}
 				c.says(before)
 				leave()
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: other, Engines: []engine.Engine{engines[first]}}))
+				c.is(engine.Changed, nil,
+					c.one(engine.Options{Containers: other,
+						Engines: []engine.Engine{engines[first]}}))
 			})
 		}
 	}
@@ -166,9 +176,11 @@ func TestConsistencyOfDeletedContainer(t *testing.T) {
 	first.Revert = true
 	c.is(engine.Changed, nil, c.one(first))
 	must(t, os.Remove(path))
-	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...)), Engines: careful(), Timeout: 2 * time.Second}
+	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...)),
+		Engines: careful(), Timeout: 2 * time.Second}
 	c.is(engine.Failed, engine.ErrInUse, c.one(o))
-	two := engine.Options{Containers: read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp")), Engines: careful()}
+	two := engine.Options{Containers: read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp")),
+		Engines: careful()}
 	c.is(engine.Changed, nil, c.one(two)) // which has nothing to do with it
 	o.Timeout, o.Engines = time.Minute, c.leavesAfter(leave)
 	c.is(engine.Changed, nil, c.one(o))
@@ -185,7 +197,8 @@ func TestConsistencyOfPointers(t *testing.T) {
 		must(t, err)
 		c.Line()
 		for _, revert := range []bool{false, true} {
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: careful(), Revert: revert}))
+			c.is(engine.Changed, nil,
+				c.one(engine.Options{Containers: cs, Engines: careful(), Revert: revert}))
 		}
 	}
 }
@@ -200,7 +213,8 @@ func TestCarefulSeveral(t *testing.T) {
 		c := start(t, "a", preload, "careful2_"+name)
 		c.is(engine.Changed, nil, c.one(engine.Options{Containers: both, Engines: careful()}))
 		c.says(tens20)
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: both, Revert: true, Engines: careful()}))
+		c.is(engine.Changed, nil,
+			c.one(engine.Options{Containers: both, Revert: true, Engines: careful()}))
 		c.says(unpatched)
 	}
 }
@@ -228,9 +242,11 @@ func TestNotAppliedAnyMore(t *testing.T) {
 	cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
 	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 	leave := c.enter(fifo)
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative, Revert: true}))
+	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative,
+		Revert: true}))
 	c.kept(1)
-	for _, o := range []engine.Options{{Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
+	for _, o := range []engine.Options{{Containers: cs, Revert: true},
+		{RevertAll: "libtarget.so"}} {
 		want := map[bool]error{true: engine.ErrNotApplied, false: engine.ErrNoPatches}[o.Revert]
 		o.Engines = onlyNative
 		r := c.one(o)
@@ -250,7 +266,8 @@ func TestNotAppliedAnyMore(t *testing.T) {
 // and still in memory.
 func (c *child) kept(want int) {
 	c.t.Helper()
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(),
+		Engines: auto()})
 	if err != nil || len(list) != 1 || list[0].Patched() || len(list[0].Kept) != want {
 		c.t.Errorf("%+v, %v", list, err)
 	}
@@ -264,13 +281,15 @@ func TestKeptIsFreed(t *testing.T) {
 	cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
 	other := read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
 	for name, o := range map[string]engine.Options{
-		"revert": {Containers: cs, Revert: true}, "revertall": {RevertAll: "libtarget.so"}, "reconcile": {Containers: other, Replace: true},
+		"revert": {Containers: cs, Revert: true}, "revertall": {RevertAll: "libtarget.so"},
+		"reconcile": {Containers: other, Replace: true},
 	} {
 		for by, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
 			c := start(t, "a", preload, "keptfreed_"+name+by, "FIFO="+fifo)
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 			leave := c.enter(fifo)
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative, Revert: true}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative,
+				Revert: true}))
 			if name == "reconcile" {
 				r := c.one(engine.Options{Containers: other, Engines: auto()})
 				c.is(engine.Changed, nil, r)
@@ -285,10 +304,12 @@ func TestKeptIsFreed(t *testing.T) {
 			}
 			o.DryRun = false
 			r := c.one(o)
-			for end := time.Now().Add(time.Minute); c.has(cs) && time.Now().Before(end); r = c.one(o) {
+			for end := time.Now().Add(time.Minute); c.has(cs) &&
+				time.Now().Before(end); r = c.one(o) {
 				time.Sleep(time.Millisecond) // the thread is on its way
 			}
-			if r.Status != engine.Already || name != "reconcile" && !strings.Contains(r.Results[0].Err.Error(), "is given back") {
+			if r.Status != engine.Already || name != "reconcile" &&
+				!strings.Contains(r.Results[0].Err.Error(), "is given back") {
 				t.Errorf("%s, %s: %+v", name, by, r)
 			}
 			if c.has(cs) {
@@ -361,7 +382,8 @@ func (c *child) has(cs *engine.Containers) bool {
 			continue
 		}
 		b := make([]byte, to-from)
-		if _, err := mem.ReadAt(b, from); err == nil && bytes.Contains(b, []byte(filepath.Base(cs.List[0].Path))) {
+		if _, err := mem.ReadAt(b, from); err == nil &&
+			bytes.Contains(b, []byte(filepath.Base(cs.List[0].Path))) {
 			return true
 		}
 	}
@@ -405,8 +427,10 @@ func TestLastReason(t *testing.T) {
 		}
 		return engine.Done{Errs: []error{&engine.AgainError{Err: errBusy}}}, nil
 	}
-	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}, Timeout: time.Second}
-	if r := c.one(o); len(r.Results) != 1 || !errors.Is(r.Results[0].Err, errBusy) || r.Status != engine.Failed {
+	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e},
+		Timeout: time.Second}
+	if r := c.one(o); len(r.Results) != 1 || !errors.Is(r.Results[0].Err, errBusy) ||
+		r.Status != engine.Failed {
 		t.Errorf("%+v, %v", r, r.Results)
 	}
 }

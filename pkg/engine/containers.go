@@ -35,7 +35,8 @@ type Container struct {
 
 	pulp    *libpulp.Patch // for the libpulp engine, which may have a reason not to take it
 	pulpErr error
-	native  func() (*native.Patch, error) // the same for the native engine, made when it is first asked for
+	// the same for the native engine, made when it is first asked for
+	native func() (*native.Patch, error)
 }
 
 // Target returns the library that the container is for.
@@ -71,7 +72,8 @@ func ReadContainers(ctx context.Context, files []string, reverse bool) (*Contain
 // folder.
 func ReadPlaces(ctx context.Context, files []Place, reverse bool) (*Containers, error) {
 	if len(files) > maxContainers {
-		return nil, fmt.Errorf("%d files are more than the %d that one run takes", len(files), maxContainers)
+		return nil, fmt.Errorf("%d files are more than the %d that one run takes", len(files),
+			maxContainers)
 	}
 	list := make([]*Container, len(files))
 	errs := make([]error, len(files))
@@ -176,8 +178,9 @@ func notFor(c *Container, libraries []*rtld.Library) error {
 
 // BuildError is an ErrBuildID with the builds.
 type BuildError struct {
-	Library   string
-	Has, Want []byte // build-ids: the process's, nil if unknown, and the one that the container is for
+	Library string
+	// build-ids: the process's, nil if unknown, and the one that the container is for
+	Has, Want []byte
 }
 
 // Error says which build is there.

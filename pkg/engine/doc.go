@@ -3,9 +3,9 @@
 // reports on each.
 //
 //	ReadContainers ─► Containers ─┐
-//	ParseSelector  ─► Selector   ─┴─► Run ─► Look ─► plan ─► Target.Do ─► Report (one for each process) ─► Summary
+//	ParseSelector  ─► Selector   ─┴─► Run ─► Look ─► plan ─► Target.Do ─► Report ─► Summary
 //	                                                  └─ a dry run ends here
-//	                                  Survey ─► Survey of a process (status, patches; nothing is ever stopped)
+//	                                  Survey ─► Survey of a process: nothing is ever stopped
 //
 // The law: everything that can be known without stopping a process is decided before it is stopped,
 // by the same code that a dry run uses. Containers are read and checked once, and found for a

@@ -43,7 +43,8 @@ func TestTimeEnds(t *testing.T) {
 		preload string
 		by      engine.Engine
 	}{
-		"libpulp": {standIn(t), &engine.Libpulp{}}, "native": {"", &engine.Native{}}, "native beside libpulp": {standIn(t), &engine.Native{}},
+		"libpulp": {standIn(t), &engine.Libpulp{}}, "native": {"", &engine.Native{}},
+		"native beside libpulp": {standIn(t), &engine.Native{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "a", tc.preload, "ends_"+name)
@@ -73,7 +74,8 @@ func TestTimeEnds(t *testing.T) {
 }
 
 // planFor opens a process and plans to apply a live patch.
-func planFor(ctx context.Context, t *testing.T, by engine.Engine, p *process.Process, containers *engine.Containers) (engine.Plan, error) {
+func planFor(ctx context.Context, t *testing.T, by engine.Engine, p *process.Process,
+	containers *engine.Containers) (engine.Plan, error) {
 	t.Helper()
 	v, err := engine.OpenView(ctx, p)
 	if err != nil {
@@ -89,5 +91,6 @@ func planFor(ctx context.Context, t *testing.T, by engine.Engine, p *process.Pro
 		return nil, err
 	}
 	c := containers.List[0]
-	return target.Plan(ctx, []engine.Step{{Kind: engine.Apply, Library: c.Target().Name, Container: c}})
+	return target.Plan(ctx, []engine.Step{{Kind: engine.Apply, Library: c.Target().Name,
+		Container: c}})
 }

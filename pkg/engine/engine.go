@@ -98,7 +98,8 @@ const (
 	RevertAll Kind = iota // take all live patches of a library out
 	Revert                // take one out
 	Apply                 // put one in
-	CleanUp               // give memory back that engines left which were killed: see Options.Leftovers
+	// give memory back that engines left which were killed: see Options.Leftovers
+	CleanUp
 )
 
 // String returns the word for it.
@@ -123,13 +124,15 @@ type Step struct {
 
 // Applied is a live patch in a process. Library and Container are the process's own words.
 type Applied struct {
-	ID        [32]byte // see ulp.Metadata.PatchID
-	Library   string   // base name of the target
-	BuildID   []byte   // of the target; nil if the engine does not keep it
-	Bias      uint64   // of the target; 0: not known. A library can be loaded several times (dlmopen)
-	Container string   // path of the container, in the process's mount namespace
+	ID      [32]byte // see ulp.Metadata.PatchID
+	Library string   // base name of the target
+	BuildID []byte   // of the target; nil if the engine does not keep it
+	// of the target; 0: not known. A library can be loaded several times (dlmopen)
+	Bias      uint64
+	Container string // path of the container, in the process's mount namespace
 	Time      time.Time
-	Labels    []string // numbers of bugs and CVEs in the container's comments; of a Survey, if they can be read
+	// numbers of bugs and CVEs in the container's comments; of a Survey, if they can be read
+	Labels    []string
 	Functions int
 	Engine    string // by which it was applied
 }

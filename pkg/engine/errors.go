@@ -31,7 +31,8 @@ var (
 	// it.
 	ErrElsewhere = errors.New("left alone")
 	// ErrFrozen: the freezer of a control group keeps the process from running.
-	ErrFrozen = errors.New("the process is frozen (cgroup.freeze, a paused container): try again when it runs")
+	ErrFrozen = errors.New("the process is frozen (cgroup.freeze, a paused container): try again " +
+		"when it runs")
 	// ErrNotReady: the engine's part in the process is not initialised yet.
 	ErrNotReady = errors.New("the process is still starting")
 	// ErrNoMetadata: a file is no live patch, or cannot be read as one.

@@ -18,7 +18,8 @@ import (
 // It returns its PID. Whoever else looks at it meanwhile waits, on the whole machine.
 func execing(t *testing.T, name string, uid int) int {
 	t.Helper()
-	server := targettest.Start(t, exec.Command(gcc(t, "program/"+name, "../../testdata/execing.c", "-pthread"), strconv.Itoa(uid)))
+	server := targettest.Start(t, exec.Command(gcc(t, "program/"+name, "../../testdata/execing.c",
+		"-pthread"), strconv.Itoa(uid)))
 	pid, err := strconv.Atoi(server.Line())
 	must(t, err)
 	if pid < 0 {
@@ -39,13 +40,15 @@ func TestExecing(t *testing.T) {
 			cs := read(t, container(t, "a", 10))
 			by := func(s engine.Selector, revert bool) (map[int]*engine.Report, time.Duration) {
 				begun := time.Now()
-				reports, _, err := runAll(t, engine.Options{Selector: s, Containers: cs, Engines: auto(), Revert: revert, Timeout: timeout})
+				reports, _, err := runAll(t, engine.Options{Selector: s, Containers: cs,
+					Engines: auto(), Revert: revert, Timeout: timeout})
 				must(t, err)
 				return reports, time.Since(begun)
 			}
 			for _, revert := range []bool{false, true} {
 				reports, took := by(engine.Selector{Name: &name}, revert)
-				if r := reports[good.pid]; len(reports) != 1 || r == nil || r.Status != engine.Changed || took > timeout {
+				if r := reports[good.pid]; len(reports) != 1 || r == nil ||
+					r.Status != engine.Changed || took > timeout {
 					t.Errorf("by name, revert %v: %v, %+v after %v", revert, reports, r, took)
 				}
 			}
@@ -55,7 +58,8 @@ func TestExecing(t *testing.T) {
 				t.Errorf("beside it: %+v", r)
 			}
 			r := reports[hung]
-			if r == nil || r.Name != "execing_hung" || r.Status != engine.Failed || !errors.Is(r.Err, engine.ErrDeadline) || took > 3*timeout {
+			if r == nil || r.Name != "execing_hung" || r.Status != engine.Failed ||
+				!errors.Is(r.Err, engine.ErrDeadline) || took > 3*timeout {
 				t.Errorf("itself: %+v after %v", r, took)
 			}
 			reports, took = by(engine.Selector{PID: good.pid}, true)
@@ -64,8 +68,10 @@ func TestExecing(t *testing.T) {
 			}
 
 			begun := time.Now()
-			o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Engines: auto(), Timeout: timeout}
-			if list, _, err := engine.Look(t.Context(), o); err != nil || len(list) != 1 || time.Since(begun) > timeout {
+			o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Engines: auto(),
+				Timeout: timeout}
+			if list, _, err := engine.Look(t.Context(), o); err != nil || len(list) != 1 ||
+				time.Since(begun) > timeout {
 				t.Errorf("survey: %v, %v after %v", list, err, time.Since(begun))
 			}
 			if is, err := o.Selector.Matches(t.Context()); !is || err != nil {
@@ -73,10 +79,12 @@ func TestExecing(t *testing.T) {
 			}
 			nobody := engine.NewWildcard("execing_nobody")
 			o.Selector.Name = &nobody
-			if is, err := o.Selector.Matches(t.Context()); is || err != nil || time.Since(begun) > 2*timeout {
+			if is, err := o.Selector.Matches(t.Context()); is || err != nil ||
+				time.Since(begun) > 2*timeout {
 				t.Errorf("Matches another name: %v, %v after %v", is, err, time.Since(begun))
 			}
-			if name, err := process.NameOf(t.Context(), hung, process.Options{}); name != "execing_hung" || err != nil {
+			if name, err := process.NameOf(t.Context(), hung,
+				process.Options{}); name != "execing_hung" || err != nil {
 				t.Errorf("its name: %q, %v", name, err)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 var OpenView = openView
 
 // Lift raises the limits of a process, and returns what restores them.
-func Lift(ctx context.Context, p *process.Process, o process.Options) (restore func(context.Context)) {
+func Lift(ctx context.Context, p *process.Process,
+	o process.Options) (restore func(context.Context)) {
 	return lift(ctx, p, o).restore
 }

@@ -67,7 +67,8 @@ func (m *extendedMatch) group(kind byte, inside []string, p, rest, s string) boo
 		for _, alternative := range inside {
 			one = one || m.match(alternative, first)
 		}
-		return one != (kind == '!') && (m.match(rest, after) || again && first != "" && m.match(p, after))
+		return one != (kind == '!') && (m.match(rest, after) || again && first != "" &&
+			m.match(p, after))
 	})
 }
 
@@ -81,7 +82,9 @@ func (m *extendedMatch) splits(s string, fits func(first, after string) bool) bo
 	return false
 }
 
-func beginsGroup(p string) bool { return len(p) > 1 && p[1] == '(' && strings.Contains("?*+@!", p[:1]) }
+func beginsGroup(p string) bool {
+	return len(p) > 1 && p[1] == '(' && strings.Contains("?*+@!", p[:1])
+}
 
 // cutGroup takes a group off the front of a pattern that begins like one: its kind, the patterns in
 // it, and what follows.

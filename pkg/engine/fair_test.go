@@ -58,8 +58,12 @@ func TestFair(t *testing.T) {
 		}
 		wild := engine.NewWildcard(name + "_*")
 		o := engine.Options{
-			Selector: engine.Selector{Name: &wild}, Engines: auto(), Containers: read(t, container(t, "a", 10)),
-			Only:    func(_ context.Context, p *process.Process) error { enough(begun, p.PID); return nil },
+			Selector: engine.Selector{Name: &wild}, Engines: auto(),
+			Containers: read(t, container(t, "a", 10)),
+			Only: func(_ context.Context, p *process.Process) error {
+				enough(begun, p.PID)
+				return nil
+			},
 			Timeout: time.Hour, Deadline: 2 * time.Minute, Workers: 4,
 		}
 		sum, err := engine.Run(ctx, o, func(r *engine.Report) {

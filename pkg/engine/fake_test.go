@@ -97,11 +97,13 @@ func TestStopTooLong(t *testing.T) {
 	c := start(t, "a", "", "late")
 	cs := read(t, container(t, "a", 10))
 	for most, late := range map[time.Duration]int{0: 0, time.Microsecond: 0, time.Nanosecond: 1} {
-		r := c.one(engine.Options{Containers: cs, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, MaxStop: most})
+		r := c.one(engine.Options{Containers: cs,
+			Engines: []engine.Engine{&fakeEngine{name: "fake"}}, MaxStop: most})
 		if r.Late != (late == 1) || r.Status != engine.Changed {
 			t.Errorf("MaxStop %v: %+v", most, r)
 		}
-		_, sum, err := runAll(t, engine.Options{Selector: c.selector(), Containers: cs, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, MaxStop: most})
+		_, sum, err := runAll(t, engine.Options{Selector: c.selector(), Containers: cs,
+			Engines: []engine.Engine{&fakeEngine{name: "fake"}}, MaxStop: most})
 		if err != nil || sum.Late != late {
 			t.Errorf("MaxStop %v: %+v, %v", most, sum, err)
 		}
@@ -119,12 +121,14 @@ func TestAgain(t *testing.T) {
 		tries   int // that are made
 		status  engine.Status
 	}{
-		"busy twice":             {2, &engine.AgainError{Err: errBusy}, 0, 3, engine.Changed},
-		"busy, one attempt":      {2, &engine.AgainError{Err: errBusy}, 1, 1, engine.Failed},
-		"busy, two attempts":     {2, &engine.AgainError{Err: errBusy}, 2, 2, engine.Failed},
-		"busy, three attempts":   {2, &engine.AgainError{Err: errBusy}, 3, 3, engine.Changed},
-		"not stopped, one":       {2, &engine.AgainError{Err: errBusy, Unreached: true}, 1, 3, engine.Changed},
-		"not stopped at all":     {9, &engine.AgainError{Err: errBusy, Unreached: true}, 1, 4, engine.Failed},
+		"busy twice":           {2, &engine.AgainError{Err: errBusy}, 0, 3, engine.Changed},
+		"busy, one attempt":    {2, &engine.AgainError{Err: errBusy}, 1, 1, engine.Failed},
+		"busy, two attempts":   {2, &engine.AgainError{Err: errBusy}, 2, 2, engine.Failed},
+		"busy, three attempts": {2, &engine.AgainError{Err: errBusy}, 3, 3, engine.Changed},
+		"not stopped, one": {2, &engine.AgainError{Err: errBusy, Unreached: true}, 1, 3,
+			engine.Changed},
+		"not stopped at all": {9, &engine.AgainError{Err: errBusy, Unreached: true}, 1, 4,
+			engine.Failed},
 		"impossible":             {9, errBusy, 5, 1, engine.Failed},
 		"gone":                   {9, process.ErrGone, 5, 1, engine.Skipped},
 		"applied by another one": {9, engine.ErrApplied, 5, 1, engine.Already},
@@ -142,8 +146,10 @@ func TestAgain(t *testing.T) {
 				}
 				return done, nil
 			}
-			r := c.one(engine.Options{Containers: cs, Engines: []engine.Engine{e}, Attempts: tc.allowed})
-			if r.Status != tc.status || r.Attempts != tc.tries || r.Stop != time.Duration(tc.tries)*time.Microsecond {
+			r := c.one(engine.Options{Containers: cs, Engines: []engine.Engine{e},
+				Attempts: tc.allowed})
+			if r.Status != tc.status || r.Attempts != tc.tries ||
+				r.Stop != time.Duration(tc.tries)*time.Microsecond {
 				t.Errorf("%s: %v after %d attempts, %v: %+v", name, r.Status, r.Attempts, r.Stop, r)
 			}
 			if e.opened.Load() != 0 {
@@ -167,9 +173,11 @@ func TestDoneOnce(t *testing.T) {
 		return done, nil
 	}
 	r := c.one(engine.Options{
-		Containers: read(t, container(t, "a", 10), container(t, "a", 20)), Engines: []engine.Engine{e}, RevertAll: "target",
+		Containers: read(t, container(t, "a", 10), container(t, "a", 20)),
+		Engines:    []engine.Engine{e}, RevertAll: "target",
 	})
-	if len(seen) != 2 || len(seen[0]) != 3 || len(seen[1]) != 1 || seen[1][0].Container.Target().Name != "libtarget.so" {
+	if len(seen) != 2 || len(seen[0]) != 3 || len(seen[1]) != 1 ||
+		seen[1][0].Container.Target().Name != "libtarget.so" {
 		t.Errorf("%v", seen)
 	}
 	if r.Status != engine.Changed || len(r.Results) != 3 || r.Results[0].Kind != engine.RevertAll {
@@ -185,13 +193,15 @@ func TestDeadlines(t *testing.T) {
 	e := &fakeEngine{name: "fake"}
 	e.do = func(ctx context.Context, pid, _ int, steps []engine.Step) (engine.Done, error) {
 		if pid == stuck.pid {
-			<-quickDone // a process that does not stop delays no other, even if there is one place only
+			// a process that does not stop delays no other, even if there is one place only
+			<-quickDone
 			<-ctx.Done()
 			return engine.Done{}, &engine.AgainError{Err: ctx.Err(), Unreached: true}
 		}
 		return engine.Done{Errs: make([]error, len(steps))}, nil
 	}
-	o := engine.Options{Containers: cs, Engines: []engine.Engine{e}, Workers: 1, Timeout: time.Second}
+	o := engine.Options{Containers: cs, Engines: []engine.Engine{e}, Workers: 1,
+		Timeout: time.Second}
 	name := engine.NewWildcard("[sq]*ck") // stuck and quick
 	reports := map[int]*engine.Report{}
 	o.Selector.Name = &name
@@ -203,7 +213,8 @@ func TestDeadlines(t *testing.T) {
 		}
 	})
 	must(t, err)
-	if sum.Changed != 1 || sum.Failed != 1 || !errors.Is(reports[stuck.pid].Results[0].Err, engine.ErrDeadline) {
+	if sum.Changed != 1 || sum.Failed != 1 || !errors.Is(reports[stuck.pid].Results[0].Err,
+		engine.ErrDeadline) {
 		t.Errorf("%+v, %+v", sum, reports[stuck.pid])
 	}
 
@@ -229,7 +240,8 @@ func TestInterrupt(t *testing.T) {
 		return engine.Done{Errs: make([]error, len(steps))}, nil
 	}
 	name := engine.NewWildcard("interrupt?")
-	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}, Workers: 1}
+	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e},
+		Workers: 1}
 	o.Selector.Name = &name
 	sum, err := engine.Run(ctx, o, nil)
 	if !errors.Is(err, context.Canceled) && sum.Failed != 1 || sum.Changed != 1 {
@@ -271,7 +283,8 @@ func TestSamePlan(t *testing.T) {
 		return nil
 	}}
 	for _, all := range []string{"", "target", "libtarget.so"} {
-		o := engine.Options{Containers: cs, Engines: []engine.Engine{e}, RevertAll: all, Every: true, DryRun: true}
+		o := engine.Options{Containers: cs, Engines: []engine.Engine{e}, RevertAll: all,
+			Every: true, DryRun: true}
 		dry := c.one(o)
 		if len(e.attempts) > 0 {
 			t.Fatal("a dry run stopped the process")
@@ -279,7 +292,8 @@ func TestSamePlan(t *testing.T) {
 		o.DryRun = false
 		wet := c.one(o)
 		e.attempts = nil
-		if fmt.Sprint(dry.Results, dry.Status, dry.Err) != fmt.Sprint(wet.Results, wet.Status, wet.Err) {
+		if fmt.Sprint(dry.Results, dry.Status, dry.Err) != fmt.Sprint(wet.Results, wet.Status,
+			wet.Err) {
 			t.Errorf("dry run: %v\nreal run: %v", dry.Results, wet.Results)
 		}
 	}

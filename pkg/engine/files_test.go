@@ -28,8 +28,10 @@ func TestReadContainers(t *testing.T) {
 	must(t, os.Symlink(good, at("link.so")))
 	must(t, os.Symlink("gone", at("dangling.so")))
 	for name, want := range map[string]string{
-		"fifo.so": "not a regular file", "/dev/zero": "not a regular file", dir: "not a regular file", "text.so": "", "empty.so": "",
-		"sparse.so": "larger than 64 MiB", "gone.so": "no such file", "dangling.so": "no such file", library(t, "a"): "no section .ulp",
+		"fifo.so": "not a regular file", "/dev/zero": "not a regular file",
+		dir: "not a regular file", "text.so": "", "empty.so": "",
+		"sparse.so": "larger than 64 MiB", "gone.so": "no such file", "dangling.so": "no such file",
+		library(t, "a"): "no section .ulp",
 	} {
 		path := name
 		if !filepath.IsAbs(name) {
@@ -41,7 +43,8 @@ func TestReadContainers(t *testing.T) {
 			t.Errorf("%s: %d bad, %d good", name, len(cs.Bad), len(cs.List))
 			continue
 		}
-		if bad := cs.Bad[0]; bad.File != path || !strings.Contains(bad.Error(), want) || !errors.Is(bad, engine.ErrNoMetadata) {
+		if bad := cs.Bad[0]; bad.File != path || !strings.Contains(bad.Error(), want) ||
+			!errors.Is(bad, engine.ErrNoMetadata) {
 			t.Errorf("%s: %v", name, bad)
 		}
 	}
@@ -58,7 +61,8 @@ func TestReadContainers(t *testing.T) {
 // is there.
 func TestReadPlaces(t *testing.T) {
 	file := container(t, "a", 10)
-	cs, err := engine.ReadPlaces(t.Context(), []engine.Place{{File: file, Path: "/elsewhere/a.so"}}, false)
+	cs, err := engine.ReadPlaces(t.Context(), []engine.Place{{File: file, Path: "/elsewhere/a.so"}},
+		false)
 	must(t, err)
 	if len(cs.List) != 1 || cs.List[0].File != file || cs.List[0].Path != "/elsewhere/a.so" {
 		t.Errorf("%+v, %v", cs.List, cs.Bad)
@@ -73,7 +77,8 @@ func TestReadContainersWithout(t *testing.T) {
 	must(t, err)
 	p, err := c.LivePatch()
 	must(t, err)
-	plain, err := os.ReadFile(gcc(t, "plain10.so", "container.c", "-shared", "-fPIC", "-Wl,--build-id", "-DTENS=10"))
+	plain, err := os.ReadFile(gcc(t, "plain10.so", "container.c", "-shared", "-fPIC",
+		"-Wl,--build-id", "-DTENS=10"))
 	must(t, err)
 	write := func(name string, m *ulp.Metadata) string {
 		data, err := m.AppendBinary(nil)
@@ -104,7 +109,8 @@ func TestReadContainersWithout(t *testing.T) {
 func TestExpand(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
-		"lp10.so", "lp2.so", "lp2.txt", "other.so", ".hidden.so", "sub/lp3.so", "sub/deep/lp1.so", "sub/deep/lp1.so.1", `b\[a].so`,
+		"lp10.so", "lp2.so", "lp2.txt", "other.so", ".hidden.so", "sub/lp3.so", "sub/deep/lp1.so",
+		"sub/deep/lp1.so.1", `b\[a].so`,
 	} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
@@ -131,7 +137,8 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%s recursive %v (-want +got):\n%s", tc.pattern, tc.recursive, d)
 		}
 	}
-	if _, err := engine.Expand(dir+"/gone/*.so", false); err == nil || !strings.Contains(err.Error(), "unable to open directory") {
+	if _, err := engine.Expand(dir+"/gone/*.so", false); err == nil ||
+		!strings.Contains(err.Error(), "unable to open directory") {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 	t.Chdir(dir)

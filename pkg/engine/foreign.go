@@ -24,11 +24,13 @@ const (
 // ErrForeign, and nothing was touched: two engines that both lead a function elsewhere would each
 // take the other's jump for the original when they revert.
 type ForeignError struct {
-	Library    string
-	Function   string // that is led elsewhere already; "" if it is about all live patches of the library
+	Library string
+	// that is led elsewhere already; "" if it is about all live patches of the library
+	Function   string
 	Engine     string // "libpulp" or "native"
 	Unfinished bool   // the engine was killed before its last write, which may be to any function
-	Former     bool   // the function is not led elsewhere any more, but a thread may still be where it was led to
+	// the function is not led elsewhere any more, but a thread may still be where it was led to
+	Former bool
 }
 
 // Error says which engine, and what to do.
@@ -41,17 +43,23 @@ func (e *ForeignError) text() string {
 	}
 	switch {
 	case e.Former && e.Engine == nativeName:
-		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a thread may be in it: give it back first "+
+		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a "+
+			"thread may be in it: give it back first "+
 			"(lpbuild revert --leftovers)", e.Function, e.Library, engine)
 	case e.Former:
-		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a thread may be in it: leave it to that "+
-			"engine (--engine=%s), or do without --consistency=functions", e.Function, e.Library, engine, option)
+		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a "+
+			"thread may be in it: leave it to that "+
+			"engine (--engine=%s), or do without --consistency=functions", e.Function, e.Library,
+			engine, option)
 	case e.Unfinished:
-		return fmt.Sprintf("%s has not finished its work in the process: let it (lpbuild trigger --engine=%s)", engine, option)
+		return fmt.Sprintf("%s has not finished its work in the process: let it (lpbuild trigger "+
+			"--engine=%s)", engine, option)
 	case e.Function == "":
-		return fmt.Sprintf("%s has live patches of %s: revert them first (lpbuild revert --engine=%s)", e.Library, engine, option)
+		return fmt.Sprintf("%s has live patches of %s: revert them first (lpbuild revert "+
+			"--engine=%s)", e.Library, engine, option)
 	}
-	return fmt.Sprintf("%q of %s is patched by %s already: revert that first (lpbuild revert --engine=%s)", e.Function, e.Library, engine, option)
+	return fmt.Sprintf("%q of %s is patched by %s already: revert that first (lpbuild revert "+
+		"--engine=%s)", e.Function, e.Library, engine, option)
 }
 
 // Is makes every ForeignError an ErrForeign.
@@ -122,7 +130,8 @@ func (v *View) blocked(ctx context.Context) error {
 	if err == nil && s.Code == libpulp.ErrBlocked {
 		return fmt.Errorf("%w: libpulp.so is disabled in the process", ErrBlocked)
 	}
-	if _, answer := errors.AsType[*libpulp.Error](err); answer || err == nil || errors.Is(err, process.ErrMalformed) {
+	if _, answer := errors.AsType[*libpulp.Error](err); answer || err == nil ||
+		errors.Is(err, process.ErrMalformed) {
 		return ctx.Err()
 	}
 	return err
@@ -139,15 +148,19 @@ func (v *View) notNative(ctx context.Context, c *Container, alone bool, where Co
 	}
 	t := c.Target()
 	for _, a := range list {
-		if !slices.Equal(a.Target.BuildID, t.BuildID) || !a.Active && where != ConsistencyFunctions {
+		if !slices.Equal(a.Target.BuildID, t.BuildID) || !a.Active &&
+			where != ConsistencyFunctions {
 			continue
 		}
 		if a.Active && a.ID == c.Patch.Metadata.PatchID {
 			return appliedBy("the native engine")
 		}
 		for _, f := range c.Patch.Metadata.Functions {
-			if slices.ContainsFunc(a.Functions, func(have ulp.Function) bool { return have.OldValue == f.OldValue || have.OldValue == 0 }) {
-				return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName, Former: !a.Active}
+			if slices.ContainsFunc(a.Functions, func(have ulp.Function) bool {
+				return have.OldValue == f.OldValue || have.OldValue == 0
+			}) {
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName,
+					Former: !a.Active}
 			}
 		}
 		if a.Active && alone {
@@ -162,7 +175,8 @@ func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool, where C
 	r, err := v.libpulp(ctx)
 	switch _, answer := errors.AsType[*libpulp.Error](err); {
 	case answer, errors.Is(err, process.ErrMalformed):
-		return ctx.Err() // without libpulp.so, or with one that has nothing to tell, entries are all that counts
+		// without libpulp.so, or with one that has nothing to tell, entries are all that counts
+		return ctx.Err()
 	case err != nil:
 		return pulpError(err)
 	}
@@ -179,7 +193,9 @@ func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool, where C
 			return appliedBy("libpulp's engine")
 		}
 		for _, f := range c.Patch.Metadata.Functions {
-			if slices.ContainsFunc(a.Functions, func(s libpulp.Switched) bool { return s.Old == a.Target.Bias+f.OldValue }) {
+			if slices.ContainsFunc(a.Functions, func(s libpulp.Switched) bool {
+				return s.Old == a.Target.Bias+f.OldValue
+			}) {
 				return &ForeignError{Library: t.Name, Function: f.Old, Engine: libpulpName}
 			}
 		}
@@ -209,7 +225,8 @@ func (v *View) noFormer(ctx context.Context, r *libpulp.Runtime, c *Container) e
 			case err != nil:
 				return pulpError(err)
 			case there:
-				return &ForeignError{Library: t.Name, Function: f.Old, Engine: libpulpName, Former: true}
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: libpulpName,
+					Former: true}
 			}
 		}
 	}

@@ -21,7 +21,8 @@ func TestFrozen(t *testing.T) {
 				f.Freeze()
 				f.Frozen()
 				for _, dry := range []bool{true, false} {
-					r := c.one(engine.Options{Containers: cs, Engines: auto(), Attempts: 2, DryRun: dry})
+					r := c.one(engine.Options{Containers: cs, Engines: auto(), Attempts: 2,
+						DryRun: dry})
 					if c.is(engine.Failed, engine.ErrFrozen, r); r.Stop != 0 {
 						t.Errorf("stopped for %v", r.Stop)
 					}
@@ -32,7 +33,8 @@ func TestFrozen(t *testing.T) {
 					t.Errorf("%v for a process that stays frozen", time.Since(began))
 				}
 				time.AfterFunc(50*time.Millisecond, f.Thaw)
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto(), Timeout: time.Minute}))
+				c.is(engine.Changed, nil,
+					c.one(engine.Options{Containers: cs, Engines: auto(), Timeout: time.Minute}))
 				c.says(tens10)
 			})
 		}

@@ -22,7 +22,8 @@ func IsPattern(name string) bool { return strings.Contains(name, "*") }
 // is folder/name. The order is that of people: numbers in names count as numbers, so that
 // livepatch10 comes after livepatch2. Nothing that matches is an empty list.
 func Expand(pattern string, recursive bool) ([]string, error) {
-	e := expansion{names: newFileWildcard(filepath.Base(pattern)), recursive: recursive, seen: map[[2]uint64]bool{}}
+	e := expansion{names: newFileWildcard(filepath.Base(pattern)), recursive: recursive,
+		seen: map[[2]uint64]bool{}}
 	if strings.HasSuffix(pattern, "/") {
 		return nil, fmt.Errorf("%s: no pattern behind the folder", pattern)
 	}

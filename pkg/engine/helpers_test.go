@@ -33,15 +33,17 @@ func gcc(t testing.TB, name, source string, flags ...string) string {
 
 // library compiles a build of the library that is patched; both builds have one name.
 func library(t testing.TB, build string) string {
-	return gcc(t, build+"/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14",
-		"-Wl,--hash-style=both", "-fcf-protection=none", fmt.Sprintf("-Wl,--build-id=0x%040x", len(build)))
+	return gcc(t, build+"/libtarget.so", "library.c", "-shared", "-fPIC",
+		"-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both",
+		"-fcf-protection=none", fmt.Sprintf("-Wl,--build-id=0x%040x", len(build)))
 }
 
 // container makes a live patch for a build: the library's functions then return tens and twice
 // tens.
 func container(t testing.TB, build string, tens int) string {
 	t.Helper()
-	return pack(t, build, fmt.Sprintf("libtarget_%s_livepatch%d.so", build, tens), tens, "one:one_lp", "two:two_lp")
+	return pack(t, build, fmt.Sprintf("libtarget_%s_livepatch%d.so", build, tens), tens,
+		"one:one_lp", "two:two_lp")
 }
 
 // pack makes a live patch of the given name and lines.
@@ -52,7 +54,8 @@ func pack(t testing.TB, build, name string, tens int, lines ...string) string {
 
 func packAs(t testing.TB, build, name string, tens int, o ulp.PackOptions, lines ...string) string {
 	t.Helper()
-	plain := gcc(t, fmt.Sprintf("plain%d.so", tens), "container.c", "-shared", "-fPIC", "-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
+	plain := gcc(t, fmt.Sprintf("plain%d.so", tens), "container.c", "-shared", "-fPIC",
+		"-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
 	path, err := builds.Once("pack "+name, func() (string, error) {
 		path := filepath.Join(builds.Dir, name)
 		return path, packOnce(plain, path, library(t, build), o, lines)
@@ -81,7 +84,8 @@ func flavours(t testing.TB) map[string]string {
 }
 
 func standIn(t testing.TB) string {
-	return gcc(t, "libpulp.so", "runtime.c", "-shared", "-fPIC", "-Wl,--build-id", "-fvisibility=hidden")
+	return gcc(t, "libpulp.so", "runtime.c", "-shared", "-fPIC", "-Wl,--build-id",
+		"-fvisibility=hidden")
 }
 
 // child is a running test program.
@@ -96,7 +100,8 @@ type child struct {
 func start(t testing.TB, build, preload, name string, env ...string) *child {
 	t.Helper()
 	lib := library(t, build)
-	path := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a")) // found by LD_LIBRARY_PATH
+	// found by LD_LIBRARY_PATH
+	path := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a"))
 	cmd := exec.Command(path)
 	cmd.Env = append(append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(lib)), env...)
 	if preload != "" {

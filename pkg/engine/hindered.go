@@ -44,7 +44,8 @@ func (j *job) allDone(ctx context.Context, steps []Step) (bool, error) {
 	applied, err := j.allApplied(ctx)
 	return err == nil && !slices.ContainsFunc(steps, func(s Step) bool {
 		has := slices.ContainsFunc(applied, func(a Applied) bool {
-			return s.Container == nil && a.Library == s.Library || s.Container != nil && a.ID == s.Container.Patch.Metadata.PatchID
+			return s.Container == nil && a.Library == s.Library || s.Container != nil &&
+				a.ID == s.Container.Patch.Metadata.PatchID
 		})
 		return has != (s.Kind == Apply)
 	}), err
@@ -81,5 +82,6 @@ func (c *course) asleep() error {
 	if c.n > 1 || c.p.State != process.DiskSleep {
 		return nil
 	}
-	return &AgainError{Err: fmt.Errorf("process %d: %w", c.p.PID, tracer.ErrNotStopping), Unreached: true}
+	return &AgainError{Err: fmt.Errorf("process %d: %w", c.p.PID, tracer.ErrNotStopping),
+		Unreached: true}
 }

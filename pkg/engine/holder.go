@@ -11,7 +11,9 @@ import (
 // that engine. It is listed with the others, and reverted by the engine that applied it.
 
 // reverts says that the run takes live patches out and puts none in.
-func (j *job) reverts() bool { return j.o.Revert || j.o.Containers.Len() == 0 && j.o.RevertAll != "" }
+func (j *job) reverts() bool {
+	return j.o.Revert || j.o.Containers.Len() == 0 && j.o.RevertAll != ""
+}
 
 // failures are what engines could not revert in this round of attempts, by the engine's name: the
 // others have their turn, and the report is about all of them.
@@ -27,7 +29,8 @@ type failure struct {
 func (f failures) note(engine string, rep *Report, again *AgainError) *AgainError {
 	delete(f, engine)
 	if rep.Status == Failed {
-		f[engine] = failure{slices.DeleteFunc(slices.Clone(rep.Results), func(r Result) bool { return r.Status != Failed }), again}
+		f[engine] = failure{slices.DeleteFunc(slices.Clone(rep.Results),
+			func(r Result) bool { return r.Status != Failed }), again}
 	}
 	for _, name := range f.engines() {
 		again = again.or(f[name].again)
@@ -45,7 +48,9 @@ func (f failures) join(rep *Report) {
 			continue
 		}
 		for _, bad := range f[engine].results {
-			rep.Results = slices.DeleteFunc(rep.Results, func(r Result) bool { return r.Step == bad.Step && r.Status < Changed })
+			rep.Results = slices.DeleteFunc(rep.Results, func(r Result) bool {
+				return r.Step == bad.Step && r.Status < Changed
+			})
 			rep.Results = append(rep.Results, bad)
 		}
 		rep.conclude()
@@ -98,7 +103,8 @@ func (j *job) holds(ctx context.Context) (bool, error) {
 	steps, err := j.steps(ctx)
 	return slices.ContainsFunc(steps, func(s Step) bool {
 		return slices.ContainsFunc(applied, func(a Applied) bool {
-			return s.Container == nil && a.Library == s.Library || s.Container != nil && a.ID == s.Container.Patch.Metadata.PatchID
+			return s.Container == nil && a.Library == s.Library || s.Container != nil &&
+				a.ID == s.Container.Patch.Metadata.PatchID
 		})
 	}), err
 }
@@ -115,7 +121,8 @@ func (j *job) allApplied(ctx context.Context) ([]Applied, error) {
 
 // appliedByOthers returns the live patches of the engines behind one, and calls seen for each
 // engine that has some.
-func appliedByOthers(ctx context.Context, engines []Engine, engine Engine, v *View, seen func(Target, []Applied)) ([]Applied, error) {
+func appliedByOthers(ctx context.Context, engines []Engine, engine Engine, v *View,
+	seen func(Target, []Applied)) ([]Applied, error) {
 	var all []Applied
 	for _, b := range engines[slices.Index(engines, engine)+1:] {
 		t, err := b.Open(ctx, v)

@@ -43,7 +43,8 @@ func TestBothHold(t *testing.T) {
 		"first, once": {[2]error{again}, [2]int{1}, [2]int{2, 1}, engine.Changed, 2},
 		"both, once":  {[2]error{again, again}, [2]int{1, 1}, [2]int{2, 2}, engine.Changed, 2},
 	} {
-		e := [2]*fakeEngine{holder("first", tc.fails[0], tc.err[0]), holder("second", tc.fails[1], tc.err[1])}
+		e := [2]*fakeEngine{holder("first", tc.fails[0], tc.err[0]),
+			holder("second", tc.fails[1], tc.err[1])}
 		r := c.one(engine.Options{RevertAll: "libtarget.so", Engines: []engine.Engine{e[0], e[1]}})
 		done := 0
 		for _, result := range r.Results {

@@ -65,7 +65,8 @@ func (r *runner) open(ctx context.Context, c *course) (*job, error) {
 	case errors.Is(err, ErrNoEngine):
 		j.none, err = err, nil
 	case err != nil && len(j.fit) == 0 && r.o.Selector.PID == 0:
-		j.ignored, j.none, err = true, err, nil // it does not matter where there is nothing for it to do
+		// it does not matter where there is nothing for it to do
+		j.ignored, j.none, err = true, err, nil
 	case err == nil && j.reverts():
 		err = j.chooseHolder(ctx)
 	}
@@ -210,7 +211,9 @@ func (j *job) findBare(ctx context.Context, all []Step) error {
 	}
 	applied, err := j.allApplied(ctx)
 	for _, s := range all {
-		if err == nil && !slices.ContainsFunc(applied, func(a Applied) bool { return a.Library == s.Library }) {
+		if err == nil && !slices.ContainsFunc(applied, func(a Applied) bool {
+			return a.Library == s.Library
+		}) {
 			j.bare = append(j.bare, s.Library)
 		}
 	}
@@ -277,7 +280,8 @@ func (j *job) plan(ctx context.Context, steps []Step) ([]Step, Plan, error) {
 	verdicts := plan.Verdicts()
 	comes := func(library string) bool {
 		for i, s := range steps {
-			if s.Kind == Apply && (s.Library == library || j.o.RevertAll != target && !j.o.Replace) && verdicts[i] == nil {
+			if s.Kind == Apply && (s.Library == library || j.o.RevertAll != target &&
+				!j.o.Replace) && verdicts[i] == nil {
 				return true
 			}
 		}
@@ -311,14 +315,16 @@ func (j *job) plan(ctx context.Context, steps []Step) ([]Step, Plan, error) {
 
 // nothing reports a process for which there is nothing to do.
 func (j *job) nothing(rep *Report) *AgainError {
-	if len(j.done) > 0 || j.o.Every && len(j.o.Containers.List) > 0 || j.o.BadFiles && len(j.o.Containers.Bad) > 0 {
+	if len(j.done) > 0 || j.o.Every && len(j.o.Containers.List) > 0 || j.o.BadFiles &&
+		len(j.o.Containers.Bad) > 0 {
 		return j.results(rep, nil, nil)
 	}
 	err := ErrNotLoaded
 	if j.otherBuild {
 		err = ErrBuildID
 	}
-	j.ignored = j.ignored || j.o.Containers.Len() == 0 || anywhere(j.o.Engines) && !j.otherBuild && j.o.Selector.PID == 0
+	j.ignored = j.ignored || j.o.Containers.Len() == 0 || anywhere(j.o.Engines) && !j.otherBuild &&
+		j.o.Selector.PID == 0
 	rep.fail(Skipped, err)
 	return nil
 }
@@ -344,8 +350,11 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 		if s.Container != nil {
 			result.File = s.Container.File
 		} else if len(j.fit) > 0 && (slices.Contains(j.bare, s.Library) && errs[i] == nil ||
-			result.Status == Skipped || result.Status == Already || errors.Is(errs[i], ErrForeign)) {
-			continue // nothing to take out before the live patch, or its own result says it: not worth a word
+			result.Status == Skipped || result.Status == Already ||
+			errors.Is(errs[i], ErrForeign)) {
+			// nothing to take out before the live patch, or its own result says it: not worth a
+			// word
+			continue
 		}
 		if result.Status == Changed {
 			j.done[j.key(s)] = result
@@ -359,7 +368,8 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 	}
 	if j.o.BadFiles {
 		for _, bad := range j.o.Containers.Bad {
-			rep.Results = append(rep.Results, Result{Step: Step{Kind: Apply}, File: bad.File, Status: Failed, Err: bad})
+			rep.Results = append(rep.Results, Result{Step: Step{Kind: Apply}, File: bad.File,
+				Status: Failed, Err: bad})
 		}
 	}
 	return again
@@ -377,7 +387,9 @@ func (j *job) addEarlier(rep *Report, steps []Step) {
 			earlier = append(earlier, result)
 		}
 	}
-	slices.SortFunc(earlier, func(a, b Result) int { return naturally(j.key(a.Step), j.key(b.Step)) })
+	slices.SortFunc(earlier, func(a, b Result) int {
+		return naturally(j.key(a.Step), j.key(b.Step))
+	})
 	rep.Results = append(earlier, rep.Results...)
 }
 
@@ -386,7 +398,8 @@ func (j *job) addOthers(rep *Report) {
 	for _, c := range j.o.Containers.List {
 		if !slices.Contains(j.fit, c) {
 			err := notFor(c, j.view.Libraries)
-			rep.Results = append(rep.Results, Result{Step{Apply, c.Target().Name, c}, c.File, Skipped, err})
+			rep.Results = append(rep.Results, Result{Step{Apply, c.Target().Name, c}, c.File,
+				Skipped, err})
 		}
 	}
 }

@@ -90,7 +90,9 @@ func (j *job) tidyOnce(ctx context.Context, rep *Report) (all bool, err error) {
 	}
 	defer t.Close()
 	target := t.(*nativeTarget)
-	plan, err := target.seen.Plan(ctx, native.Change{Revert: func(native.AppliedPatch) bool { return false }}, target.options())
+	plan, err := target.seen.Plan(ctx, native.Change{Revert: func(native.AppliedPatch) bool {
+		return false
+	}}, target.options())
 	if err != nil {
 		return false, nativeError(err)
 	}

@@ -27,7 +27,8 @@ func diesWriting() int {
 		fmt.Println(err)
 		return 1
 	}
-	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ |
+		unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	filter := []unix.SockFilter{
 		{Code: load, K: 0}, // the number of the call
 		{Code: equal, Jf: 3, K: unix.SYS_PWRITE64},
@@ -38,15 +39,18 @@ func diesWriting() int {
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
-		uintptr(unsafe.Pointer(&program))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program))); errno != 0 {
 		fmt.Println(errno)
 		return 1
 	}
 	cs, err := engine.ReadContainers(context.Background(), []string{file}, false)
 	if err == nil {
-		o := engine.Options{Containers: cs, Engines: onlyNative, Selector: engine.Selector{PID: pid}}
-		_, err = engine.Run(context.Background(), o, func(r *engine.Report) { fmt.Println(r.Status, r.Err, r.Results) })
+		o := engine.Options{Containers: cs, Engines: onlyNative,
+			Selector: engine.Selector{PID: pid}}
+		_, err = engine.Run(context.Background(), o, func(r *engine.Report) {
+			fmt.Println(r.Status, r.Err, r.Results)
+		})
 	}
 	fmt.Println("not killed:", err)
 	return 0
@@ -68,17 +72,21 @@ func TestLeftoverOfKilledRun(t *testing.T) {
 		before := whole()
 		for _, how := range []engine.Options{{Leftovers: true}, {Containers: cs}} {
 			job := exec.Command(os.Args[0])
-			job.Env = append(os.Environ(), "ENGINE_TEST_JOB=dies writing", "ENGINE_TEST_PIDS="+strconv.Itoa(c.pid)+" "+strconv.Itoa(size)+" "+file)
+			job.Env = append(os.Environ(), "ENGINE_TEST_JOB=dies writing", "ENGINE_TEST_PIDS="+
+				strconv.Itoa(c.pid)+" "+strconv.Itoa(size)+" "+file)
 			out, err := job.CombinedOutput()
-			if s, ok := job.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != unix.SIGSYS {
+			if s, ok := job.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() ||
+				s.Signal() != unix.SIGSYS {
 				t.Fatalf("%s: %v: %s", name, err, out)
 			}
 			c.says(unpatched)
 			if whole() == before {
 				t.Fatalf("%s: nothing was left", name)
 			}
-			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
-			if err != nil || len(list) != 1 || list[0].Left.Mappings == 0 || list[0].Patched() || len(list[0].Kept) != map[string]int{"filled": 1}[name] {
+			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(),
+				Engines: auto()})
+			if err != nil || len(list) != 1 || list[0].Left.Mappings == 0 || list[0].Patched() ||
+				len(list[0].Kept) != map[string]int{"filled": 1}[name] {
 				t.Errorf("%s: %+v, %v", name, list, err)
 			}
 			how.Engines = auto()
@@ -93,6 +101,7 @@ func TestLeftoverOfKilledRun(t *testing.T) {
 				t.Errorf("%s: not as before:\n%s\n%s", name, before, now)
 			}
 		}
-		c.is(engine.Already, engine.ErrNothingLeft, c.one(engine.Options{Leftovers: true, Engines: auto()}))
+		c.is(engine.Already, engine.ErrNothingLeft,
+			c.one(engine.Options{Leftovers: true, Engines: auto()}))
 	}
 }

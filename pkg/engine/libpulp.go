@@ -47,7 +47,8 @@ func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
 		return nil, pulpError(err)
 	}
 	if v.userDisabled(ctx) {
-		return nil, &engineError{errors.New("libpulp.so is disabled by the environment of a user who does not have the rights of the process: " +
+		return nil, &engineError{errors.New("libpulp.so is disabled by the environment of a user " +
+			"who does not have the rights of the process: " +
 			"it can be patched with --engine=auto or native"), ErrNoEngine}
 	}
 	return &pulpTarget{b: b, v: v, r: r}, nil
@@ -72,7 +73,8 @@ func (t *pulpTarget) Enabled(ctx context.Context) error {
 	case !s.Loaded:
 		return &AgainError{Err: ErrNotReady}
 	case s.Code != 0:
-		return pulpError(&libpulp.Error{Code: s.Code, Detail: "libpulp.so is in an error state in this process"})
+		return pulpError(&libpulp.Error{Code: s.Code,
+			Detail: "libpulp.so is in an error state in this process"})
 	}
 	return nil
 }
@@ -85,7 +87,8 @@ func (t *pulpTarget) Applied(ctx context.Context) ([]Applied, error) {
 	applied := make([]Applied, len(list))
 	for i := range list {
 		a := &list[i]
-		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time, Functions: len(a.Functions), Engine: t.b.Name()}
+		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time,
+			Functions: len(a.Functions), Engine: t.b.Name()}
 	}
 	return applied, nil
 }
@@ -105,17 +108,20 @@ type pulpPlan struct {
 }
 
 func (t *pulpTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
-	p := &pulpPlan{t: t, steps: steps, plans: make([]*libpulp.Plan, len(steps)), verdicts: make([]error, len(steps))}
+	p := &pulpPlan{t: t, steps: steps, plans: make([]*libpulp.Plan, len(steps)),
+		verdicts: make([]error, len(steps))}
 	for i := range steps {
 		if p.coveredByApply(i) {
 			continue
 		}
 		plan, err := p.make(ctx, i)
-		if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrGone) || ctx.Err() != nil {
+		if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrGone) ||
+			ctx.Err() != nil {
 			return nil, pulpError(cmp.Or(err, ctx.Err()))
 		}
 		p.plans[i], p.verdicts[i] = plan, pulpError(err)
-		if errors.Is(err, libpulp.ErrApplied) && p.revertsBefore(i) && i != p.firstApply(steps[i].Library) {
+		if errors.Is(err, libpulp.ErrApplied) && p.revertsBefore(i) &&
+			i != p.firstApply(steps[i].Library) {
 			p.verdicts[i] = nil // it is taken out with the others, and comes again
 		}
 	}
@@ -156,16 +162,22 @@ func (p *pulpPlan) plain(ctx context.Context, i int) (*libpulp.Plan, error) {
 }
 
 // revertsBefore says whether all patches of a step's library are to be taken out.
-func (p *pulpPlan) revertsBefore(i int) bool { return revertsBefore(p.steps[:i], p.steps[i].Library) }
+func (p *pulpPlan) revertsBefore(i int) bool {
+	return revertsBefore(p.steps[:i], p.steps[i].Library)
+}
 
 // revertsBefore says whether one of some steps takes all patches of a library out.
 func revertsBefore(steps []Step, library string) bool {
-	return slices.ContainsFunc(steps, func(s Step) bool { return s.Kind == RevertAll && s.Library == library })
+	return slices.ContainsFunc(steps, func(s Step) bool {
+		return s.Kind == RevertAll && s.Library == library
+	})
 }
 
 // firstApply returns the first patch that comes to a library, -1 if none does.
 func (p *pulpPlan) firstApply(library string) int {
-	return slices.IndexFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.Library == library })
+	return slices.IndexFunc(p.steps, func(s Step) bool {
+		return s.Kind == Apply && s.Library == library
+	})
 }
 
 // coveredByApply says whether a RevertAll is a part of the step that applies the first new patch of
@@ -190,7 +202,8 @@ func (p *pulpPlan) Verdicts() []error { return p.verdicts }
 func (p *pulpPlan) Do(ctx context.Context) (Done, error) {
 	done := Done{Errs: slices.Clone(p.verdicts)}
 	begun := false
-	stop, err := p.t.r.Stop(ctx, tracer.Options{SuspendSeccomp: p.t.b.SuspendSeccomp, MaxStop: p.t.b.MaxStop}, func(s *libpulp.Session) error {
+	stop, err := p.t.r.Stop(ctx, tracer.Options{SuspendSeccomp: p.t.b.SuspendSeccomp,
+		MaxStop: p.t.b.MaxStop}, func(s *libpulp.Session) error {
 		begun = true
 		p.session(ctx, s, done.Errs)
 		return nil
@@ -249,8 +262,10 @@ func (p *pulpPlan) step(ctx context.Context, s *libpulp.Session, i int, first bo
 
 // pulpErrors are what answers of libpulp.so mean here.
 var pulpErrors = map[libpulp.Code]error{
-	libpulp.ErrBuildID: ErrBuildID, libpulp.ErrNotApplied: ErrNotApplied, libpulp.ErrApplied: ErrApplied, libpulp.ErrNoTarget: ErrNotLoaded,
-	libpulp.ErrBlocked: ErrBlocked, libpulp.ErrNoPatches: ErrNoPatches, libpulp.ErrNoMetadata: ErrNoMetadata,
+	libpulp.ErrBuildID: ErrBuildID, libpulp.ErrNotApplied: ErrNotApplied,
+	libpulp.ErrApplied: ErrApplied, libpulp.ErrNoTarget: ErrNotLoaded,
+	libpulp.ErrBlocked: ErrBlocked, libpulp.ErrNoPatches: ErrNoPatches,
+	libpulp.ErrNoMetadata: ErrNoMetadata,
 }
 
 // pulpError adds this package's errors to those of packages libpulp, tracer and process.
@@ -259,12 +274,15 @@ func pulpError(err error) error {
 	case err == nil:
 		return nil
 	case tracedByUs(err):
-		return &AgainError{Err: fmt.Errorf("%w: an earlier attempt still waits for it", tracer.ErrNotStopping), Unreached: true}
+		return &AgainError{Err: fmt.Errorf("%w: an earlier attempt still waits for it",
+			tracer.ErrNotStopping), Unreached: true}
 	case errors.Is(err, libpulp.ErrInUse):
 		e, _ := errors.AsType[*libpulp.Error](err)
 		return inUse(e.Detail)
-	case errors.Is(err, libpulp.ErrAgain), errors.Is(err, libpulp.ErrChanged), errors.Is(err, process.ErrChanged),
-		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced), errors.Is(err, tracer.ErrExec):
+	case errors.Is(err, libpulp.ErrAgain), errors.Is(err, libpulp.ErrChanged),
+		errors.Is(err, process.ErrChanged),
+		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced),
+		errors.Is(err, tracer.ErrExec):
 		return &AgainError{Err: err}
 	case errors.Is(err, tracer.ErrNotStopping):
 		return &AgainError{Err: err, Unreached: true}

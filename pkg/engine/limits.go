@@ -56,15 +56,18 @@ func lift(ctx context.Context, p *process.Process, o process.Options) *lifted {
 		{unix.RLIMIT_NOFILE, func(now uint64) uint64 { return now + limitFiles }},
 	} {
 		var old unix.Rlimit
-		if !l.same(ctx) || unix.Prlimit(p.PID, r.resource, nil, &old) != nil || old.Cur == unix.RLIM_INFINITY {
+		if !l.same(ctx) || unix.Prlimit(p.PID, r.resource, nil, &old) != nil ||
+			old.Cur == unix.RLIM_INFINITY {
 			continue
 		}
 		least := r.least(old.Cur)
 		if old.Cur >= least {
 			continue
 		}
-		for _, raised := range []unix.Rlimit{{Cur: least, Max: max(old.Max, least)}, {Cur: min(least, old.Max), Max: old.Max}} {
-			if unix.Prlimit(p.PID, r.resource, &raised, nil) == nil { // the first one needs CAP_SYS_RESOURCE
+		for _, raised := range []unix.Rlimit{{Cur: least, Max: max(old.Max, least)},
+			{Cur: min(least, old.Max), Max: old.Max}} {
+			if unix.Prlimit(p.PID, r.resource, &raised, nil) == nil {
+				// the first one needs CAP_SYS_RESOURCE
 				l.raised = append(l.raised, raisedLimit{r.resource, old, raised})
 				break
 			}

@@ -28,8 +28,9 @@ func inNamespace(t *testing.T, elevated bool, argv ...string) *child {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 70000, Size: 1000}}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
-		Credential: &syscall.Credential{},
+		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids,
+		GidMappingsEnableSetgroups: true,
+		Credential:                 &syscall.Credential{},
 	}
 	return run(t, cmd)
 }
@@ -53,7 +54,8 @@ func TestTightLimits(t *testing.T) {
 			if !elevated && name != "as" {
 				continue // without more room there are ways to do without
 			}
-			program := gcc(t, fmt.Sprintf("program/li_%s%v", name, elevated), "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
+			program := gcc(t, fmt.Sprintf("program/li_%s%v", name, elevated), "program.c",
+				"-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
 			c := inNamespace(t, elevated, program)
 			c.says(unpatched)
 			var limit unix.Rlimit
@@ -93,7 +95,8 @@ func memory(t *testing.T, pid int) (size, data uint64) {
 
 // TestLiftedRestore gives back the limits that the process has not changed itself.
 func TestLiftedRestore(t *testing.T) {
-	c := inNamespace(t, true, "sh", "-c", "echo ready; read line") // the shell itself, which the kernel calls secure
+	// the shell itself, which the kernel calls secure
+	c := inNamespace(t, true, "sh", "-c", "echo ready; read line")
 	tight := map[int]unix.Rlimit{}
 	limit := func(resource int) (now unix.Rlimit) {
 		must(t, unix.Prlimit(c.pid, resource, nil, &now))
@@ -116,7 +119,8 @@ func TestLiftedRestore(t *testing.T) {
 	its := unix.Rlimit{Cur: 8192, Max: tight[unix.RLIMIT_STACK].Max}
 	must(t, unix.Prlimit(c.pid, unix.RLIMIT_STACK, &its, nil))
 	restore(t.Context())
-	if f, s := limit(unix.RLIMIT_FSIZE), limit(unix.RLIMIT_STACK); f != tight[unix.RLIMIT_FSIZE] || s != its {
+	if f, s := limit(unix.RLIMIT_FSIZE), limit(unix.RLIMIT_STACK); f != tight[unix.RLIMIT_FSIZE] ||
+		s != its {
 		t.Errorf("limits %v and %v, want %v and %v", f, s, tight[unix.RLIMIT_FSIZE], its)
 	}
 }
@@ -131,14 +135,16 @@ func TestLiftedHard(t *testing.T) {
 	may := data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
 	t.Logf("CAP_SYS_RESOURCE: %v", may)
 	c := inNamespace(t, true, "sh", "-c", "echo ready; read line")
-	for _, tight := range []unix.Rlimit{{Cur: 4096, Max: 8192}, {Cur: 4096, Max: 4096}} { // a smaller one needs no capability
+	for _, tight := range []unix.Rlimit{{Cur: 4096, Max: 8192}, {Cur: 4096, Max: 4096}} {
+		// a smaller one needs no capability
 		must(t, unix.Prlimit(c.pid, unix.RLIMIT_FSIZE, &tight, nil))
 		p, err := process.Look(t.Context(), c.pid, process.Options{})
 		must(t, err)
 		restore := engine.Lift(t.Context(), p, process.Options{})
 		var now unix.Rlimit
 		must(t, unix.Prlimit(c.pid, unix.RLIMIT_FSIZE, nil, &now))
-		if may && now.Cur <= tight.Max || !may && now != (unix.Rlimit{Cur: tight.Max, Max: tight.Max}) {
+		if may && now.Cur <= tight.Max || !may &&
+			now != (unix.Rlimit{Cur: tight.Max, Max: tight.Max}) {
 			t.Errorf("%v became %v", tight, now)
 		}
 		restore(t.Context())

@@ -45,7 +45,9 @@ func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
 	case runtime.GOARCH != "amd64":
 		return nil, &engineError{errors.New("the native engine is for x86_64"), ErrNoEngine}
 	case v.Process.Bits32:
-		return nil, &engineError{errors.New("a 32-bit program: only those of 64 bits can be patched"), ErrNoEngine}
+		return nil,
+			&engineError{errors.New("a 32-bit program: only those of 64 bits can be patched"),
+				ErrNoEngine}
 	}
 	seen, err := b.cache.NewView(ctx, v.Process, v.Memory, v.Libraries)
 	if err != nil {
@@ -92,8 +94,8 @@ func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 
 // newApplied says what the native engine has in a process in this package's words.
 func newApplied(a native.AppliedPatch) Applied {
-	return Applied{ID: a.ID, Library: a.Target.Name, BuildID: a.Target.BuildID, Bias: a.Bias, Container: a.Container, Time: a.Time,
-		Functions: len(a.Functions), Engine: nativeName}
+	return Applied{ID: a.ID, Library: a.Target.Name, BuildID: a.Target.BuildID, Bias: a.Bias,
+		Container: a.Container, Time: a.Time, Functions: len(a.Functions), Engine: nativeName}
 }
 
 func (t *nativeTarget) Comments(_ context.Context, a *Applied) (string, error) {
@@ -106,12 +108,14 @@ func (t *nativeTarget) Comments(_ context.Context, a *Applied) (string, error) {
 
 // active returns whether a live patch that fits is active.
 func (t *nativeTarget) active(fits func(native.AppliedPatch) bool) bool {
-	return slices.ContainsFunc(t.list, func(a native.AppliedPatch) bool { return a.Active && fits(a) })
+	return slices.ContainsFunc(t.list, func(a native.AppliedPatch) bool {
+		return a.Active && fits(a)
+	})
 }
 
 func (t *nativeTarget) options() native.Options {
-	return native.Options{Consistency: native.Consistency(t.b.Consistency), Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
-		StopTimeout: t.b.StopTimeout, MaxStop: t.b.MaxStop}
+	return native.Options{Consistency: native.Consistency(t.b.Consistency), Entries: t.b.Entries,
+		SuspendSeccomp: t.b.SuspendSeccomp, StopTimeout: t.b.StopTimeout, MaxStop: t.b.MaxStop}
 }
 
 // nativePlan are the steps of one stop, all of which are one change.
@@ -128,7 +132,8 @@ func (t *nativeTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 		p.verdicts[i] = p.verdict(ctx, i)
 	}
 	for i, s := range steps { // the old ones stay if none of the new ones can come
-		if first := p.firstApply(s.Library); s.Kind == RevertAll && first > i && !p.comes(s.Library) && !p.staysAlone(i, first) {
+		if first := p.firstApply(s.Library); s.Kind == RevertAll && first > i &&
+			!p.comes(s.Library) && !p.staysAlone(i, first) {
 			p.verdicts[i] = p.verdicts[first]
 		}
 	}
@@ -163,12 +168,14 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 		}
 		return nil
 	}
-	if err := p.t.v.notLibpulp(ctx, s.Container, p.revertsBefore(i), p.t.b.Consistency); err != nil {
+	if err := p.t.v.notLibpulp(ctx, s.Container, p.revertsBefore(i),
+		p.t.b.Consistency); err != nil {
 		return err
 	}
 	patch, err := s.Container.native()
 	if err == nil {
-		p.plan, err = p.t.seen.Plan(ctx, native.Change{Apply: []*native.Patch{patch}}, p.t.options())
+		p.plan, err = p.t.seen.Plan(ctx, native.Change{Apply: []*native.Patch{patch}},
+			p.t.options())
 	}
 	switch {
 	case errors.Is(err, native.ErrApplied): // to all copies of the library
@@ -188,11 +195,15 @@ func (s Step) is(a native.AppliedPatch) bool {
 func (t *nativeTarget) loaded(name string) bool { return loaded(t.v.Libraries, name) }
 
 // revertsBefore says whether all patches of a step's library are to be taken out.
-func (p *nativePlan) revertsBefore(i int) bool { return revertsBefore(p.steps[:i], p.steps[i].Library) }
+func (p *nativePlan) revertsBefore(i int) bool {
+	return revertsBefore(p.steps[:i], p.steps[i].Library)
+}
 
 // firstApply returns the first step that applies to a library, -1 if none does.
 func (p *nativePlan) firstApply(library string) int {
-	return slices.IndexFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.Library == library })
+	return slices.IndexFunc(p.steps, func(s Step) bool {
+		return s.Kind == Apply && s.Library == library
+	})
 }
 
 // comes says whether a new live patch of a library can come.
@@ -208,9 +219,11 @@ func (p *nativePlan) comes(library string) bool {
 // staysAlone reports whether the live patch of one step, which is there already, is to stay while
 // others of the library, which are there as well, are taken out by another step.
 func (p *nativePlan) staysAlone(revert, apply int) bool {
-	return p.verdicts[revert] == nil && errors.Is(p.verdicts[apply], ErrApplied) && p.t.active(func(a native.AppliedPatch) bool {
-		return a.Target.Name == p.steps[apply].Library && !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.is(a) })
-	})
+	return p.verdicts[revert] == nil && errors.Is(p.verdicts[apply], ErrApplied) &&
+		p.t.active(func(a native.AppliedPatch) bool {
+			return a.Target.Name == p.steps[apply].Library && !slices.ContainsFunc(p.steps,
+				func(s Step) bool { return s.Kind == Apply && s.is(a) })
+		})
 }
 
 // change joins all steps that can be done. A live patch that is to come and is there already stays
@@ -228,7 +241,8 @@ func (p *nativePlan) change() native.Change {
 			switch {
 			case s.Kind == Apply && s.is(a):
 				return false
-			case p.verdicts[i] == nil && (s.Kind == Revert && s.is(a) || s.Kind == RevertAll && a.Target.Name == s.Library):
+			case p.verdicts[i] == nil && (s.Kind == Revert && s.is(a) || s.Kind == RevertAll &&
+				a.Target.Name == s.Library):
 				goes = true
 			}
 		}
@@ -262,8 +276,10 @@ func (p *nativePlan) Do(ctx context.Context) (Done, error) {
 // meanings are this package's words for errors of others. The first that fits counts, that a
 // process is gone before all: what else could not be done there follows from it.
 var meanings = []struct{ of, is error }{
-	{tracer.ErrGone, process.ErrGone}, {tracer.ErrPermission, ErrPermission}, {process.ErrPermission, ErrPermission},
-	{native.ErrApplied, ErrApplied}, {native.ErrNotApplied, ErrNotApplied}, {native.ErrNoLibrary, ErrNotLoaded},
+	{tracer.ErrGone, process.ErrGone}, {tracer.ErrPermission, ErrPermission},
+	{process.ErrPermission, ErrPermission},
+	{native.ErrApplied, ErrApplied}, {native.ErrNotApplied, ErrNotApplied},
+	{native.ErrNoLibrary, ErrNotLoaded},
 	{native.ErrForeign, ErrForeign},
 }
 
@@ -271,7 +287,8 @@ var meanings = []struct{ of, is error }{
 // however often that is tried. Where the filter cannot be read nothing is known, and root may know
 // more.
 func forbids(err error) bool {
-	return (errors.Is(err, native.ErrSeccomp) || errors.Is(err, tracer.ErrSeccomp)) && !errors.Is(err, tracer.ErrFilter)
+	return (errors.Is(err, native.ErrSeccomp) || errors.Is(err, tracer.ErrSeccomp)) &&
+		!errors.Is(err, tracer.ErrFilter)
 }
 
 // filtered is forbids' error, with the way out.
@@ -287,7 +304,8 @@ func nativeError(err error) error {
 	if e, ok := errors.AsType[*native.SharedError](err); ok {
 		return &AgainError{Err: fmt.Errorf("%w: process %d", ErrShared, e.PID)}
 	}
-	for _, e := range []error{native.ErrNoLoader, native.ErrUnlisted, tracer.ErrDispatched} { // whatever is done
+	for _, e := range []error{native.ErrNoLoader, native.ErrUnlisted, tracer.ErrDispatched} {
+		// whatever is done
 		if errors.Is(err, e) {
 			return &engineError{e, ErrNoEngine}
 		}
@@ -308,7 +326,8 @@ func nativeError(err error) error {
 			return &engineError{err, m.is}
 		}
 	}
-	if errors.Is(err, tracer.ErrNotStopping) || errors.Is(err, native.ErrNotRunning) || errors.Is(err, native.ErrLate) {
+	if errors.Is(err, tracer.ErrNotStopping) || errors.Is(err, native.ErrNotRunning) ||
+		errors.Is(err, native.ErrLate) {
 		return &AgainError{Err: err, Unreached: true}
 	}
 	return err

@@ -55,7 +55,8 @@ func TestNative(t *testing.T) {
 		t.Errorf("replace: %v", err)
 	}
 	c.says(tens20)
-	list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: onlyNative})
+	list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(),
+		Engines: onlyNative})
 	found := 0
 	for _, s := range list {
 		for _, l := range s.Libraries {
@@ -69,14 +70,16 @@ func TestNative(t *testing.T) {
 	if err != nil || found != 1 {
 		t.Errorf("survey: %d applied, %v", found, err)
 	}
-	if err := nativeErr(t, c, engine.Options{Containers: ten, Revert: true}); !errors.Is(err, engine.ErrNotApplied) {
+	if err := nativeErr(t, c, engine.Options{Containers: ten, Revert: true}); !errors.Is(err,
+		engine.ErrNotApplied) {
 		t.Errorf("revert what is not there: %v", err)
 	}
 	if err := nativeErr(t, c, engine.Options{Containers: twenty, Revert: true}); err != nil {
 		t.Errorf("revert: %v", err)
 	}
 	c.says(unpatched)
-	if err := nativeErr(t, c, engine.Options{Containers: read(t, container(t, "bb", 10)), Every: true}); !errors.Is(err, engine.ErrBuildID) {
+	if err := nativeErr(t, c, engine.Options{Containers: read(t, container(t, "bb", 10)),
+		Every: true}); !errors.Is(err, engine.ErrBuildID) {
 		t.Errorf("another build: %v", err)
 	}
 }
@@ -85,17 +88,21 @@ func TestNative(t *testing.T) {
 // unless somebody else does.
 func TestNativeEntries(t *testing.T) {
 	const tens10 = "10 2 30 107"
-	any := packAs(t, "a", "libtarget_any.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny}, "one:one_lp", "bare:bare_lp")
+	any := packAs(t, "a", "libtarget_any.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny},
+		"one:one_lp", "bare:bare_lp")
 	mute := pack(t, "a", "libtarget_mute.so", 10, "one:one_lp", "bare:bare_lp")
 	c := start(t, "a", "", "entries")
-	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)}); !errors.Is(err, native.ErrEntry) {
+	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)}); !errors.Is(err,
+		native.ErrEntry) {
 		t.Errorf("a container that says nothing: %v", err)
 	}
-	if err := nativeErr(t, c, engine.Options{Containers: read(t, any)}, symtab.EntriesNOPs); !errors.Is(err, native.ErrEntry) {
+	if err := nativeErr(t, c, engine.Options{Containers: read(t, any)},
+		symtab.EntriesNOPs); !errors.Is(err, native.ErrEntry) {
 		t.Errorf("somebody says nops: %v", err)
 	}
 	c.says(unpatched)
-	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)}, symtab.EntriesAny); err != nil {
+	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)},
+		symtab.EntriesAny); err != nil {
 		t.Errorf("somebody says any: %v", err)
 	}
 	c.says(tens10)
@@ -114,15 +121,18 @@ func TestNativeEntries(t *testing.T) {
 // TestEntriesAreNothingToLibpulp: a container that says "any" is for libpulp what it would be
 // without that, if its functions have NOPs.
 func TestEntriesAreNothingToLibpulp(t *testing.T) {
-	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny}, "one:one_lp", "two:two_lp")
+	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny},
+		"one:one_lp", "two:two_lp")
 	for name, preload := range flavours(t) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "a", preload, "nothing")
-			if r := c.one(engine.Options{Containers: read(t, any)}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
+			if r := c.one(engine.Options{Containers: read(t, any)}); r.Err != nil ||
+				len(r.Results) != 1 || r.Results[0].Err != nil {
 				t.Fatalf("%+v", r)
 			}
 			c.says(tens10)
-			if r := c.one(engine.Options{Containers: read(t, any), Revert: true}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
+			if r := c.one(engine.Options{Containers: read(t, any), Revert: true}); r.Err != nil ||
+				len(r.Results) != 1 || r.Results[0].Err != nil {
 				t.Fatalf("%+v", r)
 			}
 			c.says(unpatched)
@@ -150,28 +160,35 @@ func TestStartedByLoader(t *testing.T) {
 			}
 			s, err := engine.ParseSelector("by-the-loader", "")
 			must(t, err)
-			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Engines: engines})
+			list, _, err := engine.Look(t.Context(),
+				engine.SurveyOptions{Selector: s, Engines: engines})
 			must(t, err)
 			i := slices.IndexFunc(list, func(s *engine.Survey) bool { return s.PID == c.pid })
-			if i < 0 || list[i].Name != "by-the-loader" || list[i].Exe != program || list[i].Err != nil {
+			if i < 0 || list[i].Name != "by-the-loader" || list[i].Exe != program ||
+				list[i].Err != nil {
 				t.Errorf("survey: %+v", list)
 			}
-			reports, _, err := runAll(t, engine.Options{Selector: s, Containers: ten, Engines: engines})
+			reports, _, err := runAll(t, engine.Options{Selector: s, Containers: ten,
+				Engines: engines})
 			must(t, err)
-			if r := reports[c.pid]; r == nil || r.Name != "by-the-loader" || r.Status != engine.Changed {
+			if r := reports[c.pid]; r == nil || r.Name != "by-the-loader" ||
+				r.Status != engine.Changed {
 				t.Fatalf("report: %+v", r)
 			}
 			c.says(tens10)
-			if r := c.one(engine.Options{Containers: ten, Engines: engines, Revert: true}); r.Status != engine.Changed {
+			if r := c.one(engine.Options{Containers: ten, Engines: engines,
+				Revert: true}); r.Status != engine.Changed {
 				t.Errorf("revert: %+v", r)
 			}
 			c.says(unpatched)
 		})
 	}
-	for _, path := range []string{program, loader} { // libpulp.so, which asks itself, knows the second one
+	for _, path := range []string{program, loader} {
+		// libpulp.so, which asks itself, knows the second one
 		cmd := exec.Command(loader, "--library-path", filepath.Dir(library(t, "a")), program)
 		cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_PATH="+path)
-		if err := nativeErr(t, run(t, cmd), engine.Options{Containers: ten}); !errors.Is(err, engine.ErrBlocked) {
+		if err := nativeErr(t, run(t, cmd), engine.Options{Containers: ten}); !errors.Is(err,
+			engine.ErrBlocked) {
 			t.Errorf("opted out by %s: %v", path, err)
 		}
 	}

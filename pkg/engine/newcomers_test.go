@@ -63,9 +63,11 @@ func (f *forking) run(o engine.Options, n int) (map[int]*engine.Report, engine.S
 // TestForkedMeanwhile applies and reverts live patches also in processes that are forked during the
 // run by one that is not changed yet, and by these in turn.
 func TestForkedMeanwhile(t *testing.T) {
-	for name, by := range map[string]engine.Engine{"": &engine.Native{}, standIn(t): &engine.Libpulp{}} {
+	for name, by := range map[string]engine.Engine{"": &engine.Native{},
+		standIn(t): &engine.Libpulp{}} {
 		f := startForking(t, "forkm"+by.Name()[:3], name)
-		o := engine.Options{Engines: []engine.Engine{by}, Containers: read(t, container(t, "a", 10))}
+		o := engine.Options{Engines: []engine.Engine{by},
+			Containers: read(t, container(t, "a", 10))}
 		for n, value := range []string{"10", "1", "10"} {
 			n = 3 * (n + 1)
 			reports, sum, err := f.run(o, n)
@@ -90,7 +92,8 @@ func TestForkStorm(t *testing.T) {
 	o := engine.Options{Engines: onlyNative, Containers: read(t, container(t, "a", 10))}
 	_, sum, err := f.run(o, 90)
 	e, ok := errors.AsType[*process.UnbegunError](err)
-	if !ok || !errors.Is(err, process.ErrForking) || sum.Changed != len(f.pids)-1 || len(f.pids) == 90 {
+	if !ok || !errors.Is(err, process.ErrForking) || sum.Changed != len(f.pids)-1 ||
+		len(f.pids) == 90 {
 		t.Fatalf("%v: %+v, %d processes", err, sum, len(f.pids))
 	}
 	o.First = e.PIDs

@@ -38,7 +38,8 @@ func (c *nopCache) patchable(ctx context.Context, v *View, l *rtld.Library) (boo
 	ok, err := hasNOPs(ctx, v.Memory, l)
 	switch {
 	case err == nil:
-	case errors.Is(err, process.ErrMalformed), errors.Is(err, process.ErrUnreadable), errors.Is(err, process.ErrLimit),
+	case errors.Is(err, process.ErrMalformed), errors.Is(err, process.ErrUnreadable),
+		errors.Is(err, process.ErrLimit),
 		errors.Is(err, symtab.ErrUnsupported):
 		return false, nil // this library only; another process may show more
 	default:
@@ -149,12 +150,14 @@ func isContainer(l *rtld.Library, applied []Applied) bool {
 	if l.SONAME != "" || l.Main {
 		return false
 	}
-	return containerName().MatchString(l.Name) || slices.ContainsFunc(applied, func(a Applied) bool {
-		return a.Engine == libpulpName && path.Base(a.Container) == l.Name
-	})
+	return containerName().MatchString(l.Name) || slices.ContainsFunc(applied,
+		func(a Applied) bool {
+			return a.Engine == libpulpName && path.Base(a.Container) == l.Name
+		})
 }
 
 // exportsEngine says whether a library is libpulp.so, by its name: it is for people only.
 func exportsEngine(l *rtld.Library) bool {
-	return bytes.HasPrefix([]byte(l.SONAME), []byte("libpulp.so")) || bytes.HasPrefix([]byte(l.Name), []byte("libpulp.so"))
+	return bytes.HasPrefix([]byte(l.SONAME), []byte("libpulp.so")) ||
+		bytes.HasPrefix([]byte(l.Name), []byte("libpulp.so"))
 }

@@ -21,13 +21,15 @@ func TestOnly(t *testing.T) {
 			preload = standIn(t)
 		}
 		all := "only" + engines[0].Name()[:3]
-		one, other, unknown := start(t, "a", preload, all+"1"), start(t, "a", preload, all+"2"), start(t, "a", preload, all+"3")
+		one, other, unknown := start(t, "a", preload, all+"1"), start(t, "a", preload, all+"2"),
+			start(t, "a", preload, all+"3")
 		start(t, "bb", preload, all+"4")
 		elsewhere := fmt.Errorf("%w: in another world", engine.ErrElsewhere)
 		why := map[int]error{other.pid: elsewhere, unknown.pid: errors.New("no answer")}
 		name := engine.NewWildcard(all + "?")
 		o := engine.Options{
-			Selector: engine.Selector{Name: &name}, Engines: engines, Containers: read(t, container(t, "a", 10)),
+			Selector: engine.Selector{Name: &name}, Engines: engines,
+			Containers: read(t, container(t, "a", 10)),
 			Only: func(_ context.Context, p *process.Process) error {
 				if p.PID == one.pid {
 					return nil
@@ -39,7 +41,8 @@ func TestOnly(t *testing.T) {
 			o.DryRun = dry
 			reports, sum, err := runAll(t, o)
 			must(t, err)
-			if sum.Changed != 1 || sum.Skipped != 1 || sum.Left != 1 || sum.Failed != 1 || sum.Processes() != 3 {
+			if sum.Changed != 1 || sum.Skipped != 1 || sum.Left != 1 || sum.Failed != 1 ||
+				sum.Processes() != 3 {
 				t.Errorf("%+v", sum)
 			}
 			other.is(engine.Skipped, engine.ErrElsewhere, reports[other.pid])
@@ -52,7 +55,8 @@ func TestOnly(t *testing.T) {
 		runAll(t, o)
 		o.Only = func(context.Context, *process.Process) error { return elsewhere }
 		if _, sum, err := runAll(t, o); err != nil || sum.Already != 3 || sum.Processes() != 3 {
-			t.Errorf("%v: %+v, of processes that have the live patch", err, sum) // whoever put it there
+			// whoever put it there
+			t.Errorf("%v: %+v, of processes that have the live patch", err, sum)
 		}
 	}
 }

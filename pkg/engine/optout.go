@@ -26,7 +26,8 @@ const (
 // runs.
 
 // ignoredNote is what a report says of that.
-const ignoredNote = "its opt-out is ignored: it runs with other rights than those of the user who started it"
+const ignoredNote = "its opt-out is ignored: it runs with other rights than those of the user " +
+	"who started it"
 
 // optedOut is OptedOut for a process whose environment is its own user's; for any other it notes
 // that there is an opt-out.
@@ -59,7 +60,8 @@ func OptedOut(ctx context.Context, v *View) error {
 	if err != nil {
 		return err
 	}
-	if list := env[disablePath]; listed(list, p.Exe, p.StartedBy, inRoot(p.Exe, p.Root), inRoot(p.StartedBy, p.Root)) {
+	if list := env[disablePath]; listed(list, p.Exe, p.StartedBy, inRoot(p.Exe, p.Root),
+		inRoot(p.StartedBy, p.Root)) {
 		return fmt.Errorf("%w: %s", ErrBlocked, disablePath)
 	}
 	if list := env[disableUsers]; list != "" {

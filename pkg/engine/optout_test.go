@@ -49,7 +49,8 @@ func TestOptOutNames(t *testing.T) {
 		"LIBPULP_DISABLE_ON_GROUPS=" + group.Name:                        true,
 		"LIBPULP_DISABLE_ON_GROUPS=!(" + group.Name + "|" + me.Gid + ")": false,
 		"LIBPULP_DISABLE_ON_PATH=*/+(opt|out|_)names":                    true,
-		"LIBPULP_DISABLE_ON_PATH=*/!(opt*)":                              true, // of which "*" is all but the name
+		// of which "*" is all but the name
+		"LIBPULP_DISABLE_ON_PATH=*/!(opt*)": true,
 	} {
 		start(t, "a", "", "optout_names", variable).optsOut(blocked, variable)
 	}
@@ -60,16 +61,21 @@ func TestOptOutNames(t *testing.T) {
 func TestOptOutTitle(t *testing.T) {
 	rpath := "-Wl,-rpath," + filepath.Dir(library(t, "a"))
 	for name, program := range map[string]string{
-		"of libc":  gcc(t, "program/optout_title", "program.c", "-pthread", library(t, "a"), rpath),
-		"a copy":   gcc(t, "program/optout_titlecopy", "program.c", "-pthread", library(t, "a"), rpath, "-DCOPY", "-no-pie", "-fno-pie"),
-		"stripped": gcc(t, "program/optout_titlestrip", "program.c", "-pthread", library(t, "a"), rpath, "-DCOPY", "-s"),
+		"of libc": gcc(t, "program/optout_title", "program.c", "-pthread", library(t, "a"), rpath),
+		"a copy": gcc(t, "program/optout_titlecopy", "program.c", "-pthread", library(t, "a"),
+			rpath, "-DCOPY", "-no-pie", "-fno-pie"),
+		"stripped": gcc(t, "program/optout_titlestrip", "program.c", "-pthread", library(t, "a"),
+			rpath, "-DCOPY", "-s"),
 	} {
-		for variable, blocked := range map[string]bool{"LIBPULP_DISABLE_ON_PATH=*/optout_*": true, "LIBPULP_DISABLE_ON_PATH=*/other": false} {
+		for variable, blocked := range map[string]bool{"LIBPULP_DISABLE_ON_PATH=*/optout_*": true,
+			"LIBPULP_DISABLE_ON_PATH=*/other": false} {
 			cmd := exec.Command(program)
-			cmd.Env = append(os.Environ(), "TITLE=checkpointer", "A=1", variable, "LIBPULP_DISABLE_ON_PATH_NOT=*")
+			cmd.Env = append(os.Environ(), "TITLE=checkpointer", "A=1", variable,
+				"LIBPULP_DISABLE_ON_PATH_NOT=*")
 			c := run(t, cmd)
 			c.says(unpatched)
-			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.pid)); err != nil || bytes.Contains(b, []byte("LIBPULP")) {
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.pid)); err != nil ||
+				bytes.Contains(b, []byte("LIBPULP")) {
 				t.Fatalf("the environment is where it was: %v", err)
 			}
 			c.optsOut(blocked, name+": "+variable)
@@ -84,10 +90,12 @@ func TestOptOutRealUser(t *testing.T) {
 		t.Skip("needs root, to start a process with two users")
 	}
 	targettest.NeedOthers(t)
-	program := gcc(t, "program/optout_real", "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
+	program := gcc(t, "program/optout_real", "program.c", "-pthread", library(t, "a"),
+		"-Wl,-rpath,"+filepath.Dir(library(t, "a")))
 	for user, blocked := range map[string]bool{"77777": false, "0": true} {
 		for _, kind := range []string{"USERS", "GROUPS"} {
-			cmd := exec.Command("setpriv", "--ruid=0", "--euid=77777", "--rgid=0", "--egid=77777", "--clear-groups", program)
+			cmd := exec.Command("setpriv", "--ruid=0", "--euid=77777", "--rgid=0", "--egid=77777",
+				"--clear-groups", program)
 			cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_"+kind+"="+user)
 			c := run(t, cmd)
 			c.says(unpatched)
@@ -105,13 +113,15 @@ func TestOptOutElevated(t *testing.T) {
 	targettest.NeedOthers(t)
 	cs := read(t, container(t, "a", 10))
 	rpath := []string{"-pthread", library(t, "a"), "-Wl,-rpath," + filepath.Dir(library(t, "a"))}
-	withLibpulp := append(rpath, "-Wl,--no-as-needed", standIn(t), "-Wl,-rpath,"+filepath.Dir(standIn(t)))
+	withLibpulp := append(rpath, "-Wl,--no-as-needed", standIn(t), "-Wl,-rpath,"+
+		filepath.Dir(standIn(t)))
 	setuid := func(program string) error { return os.Chmod(program, os.ModeSetuid|0o755) }
 	setgid := func(program string) error {
 		return errors.Join(os.Chown(program, 0, 4), os.Chmod(program, os.ModeSetgid|0o755))
 	}
 	setcap := func(program string) error { // cap_net_raw+ep
-		return unix.Setxattr(program, "security.capability", []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
+		return unix.Setxattr(program, "security.capability", []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0,
+			0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
 	}
 	plain := func(string) error { return nil }
 	for name, tc := range map[string]struct {
@@ -130,7 +140,8 @@ func TestOptOutElevated(t *testing.T) {
 	} {
 		program := gcc(t, "program/el_"+name, "program.c", tc.flags...)
 		must(t, tc.rights(program))
-		cmd := exec.Command("setpriv", "--reuid="+tc.user, "--regid="+tc.user, "--clear-groups", program)
+		cmd := exec.Command("setpriv", "--reuid="+tc.user, "--regid="+tc.user, "--clear-groups",
+			program)
 		cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_PATH=*")
 		c := run(t, cmd)
 		for _, dry := range []bool{true, false} {
@@ -164,9 +175,11 @@ func TestOptOutChroot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for chroot")
 	}
-	program := gcc(t, "program/optout_chroot", "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
+	program := gcc(t, "program/optout_chroot", "program.c", "-pthread", library(t, "a"),
+		"-Wl,-rpath,"+filepath.Dir(library(t, "a")))
 	root := inRoot(t, program)
-	for pattern, blocked := range map[string]bool{program: true, root + program: true, root: false, filepath.Dir(program): false} {
+	for pattern, blocked := range map[string]bool{program: true, root + program: true, root: false,
+		filepath.Dir(program): false} {
 		cmd := exec.Command(program)
 		cmd.Dir, cmd.Env = "/", []string{"LIBPULP_DISABLE_ON_PATH=" + pattern}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}

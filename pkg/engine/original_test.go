@@ -21,9 +21,11 @@ func originals(t *testing.T, name, lib string, o ulp.PackOptions) (ten, twenty *
 	t.Helper()
 	var list []*engine.Containers
 	for _, tens := range []int{10, 20} {
-		plain := gcc(t, fmt.Sprintf("original%d.so", tens), "original.c", "-shared", "-fPIC", "-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
+		plain := gcc(t, fmt.Sprintf("original%d.so", tens), "original.c", "-shared", "-fPIC",
+			"-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("libtarget_%s_livepatch%d.so", name, tens))
-		must(t, packOnce(plain, path, lib, o, []string{"one:one_lp", "two:two_lp", "sum:sum_lp", "blocks:blocks_lp"}))
+		must(t, packOnce(plain, path, lib, o, []string{"one:one_lp", "two:two_lp", "sum:sum_lp",
+			"blocks:blocks_lp"}))
 		list = append(list, read(t, path))
 	}
 	return list[0], list[1]
@@ -40,8 +42,9 @@ func TestOriginal(t *testing.T) {
 		for _, protection := range []string{"none", "full"} {
 			name := by + "_" + protection
 			t.Run(name, func(t *testing.T) {
-				lib := gcc(t, "original_"+protection+"/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libtarget.so",
-					"-fpatchable-function-entry=16,14", "-Wl,--build-id", "-fcf-protection="+protection)
+				lib := gcc(t, "original_"+protection+"/libtarget.so", "library.c", "-shared",
+					"-fPIC", "-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14",
+					"-Wl,--build-id", "-fcf-protection="+protection)
 				ten, twenty := originals(t, name, lib, ulp.PackOptions{})
 				fifo := filepath.Join(t.TempDir(), "fifo")
 				must(t, unix.Mkfifo(fifo, 0o600))
@@ -63,15 +66,19 @@ func TestOriginal(t *testing.T) {
 					change(engine.Options{Containers: ten}, "10 20 3 1070")
 					leave := c.enter(fifo) // in the original, and in the live patch when it returns
 					change(engine.Options{Containers: twenty, Replace: true}, "20 40 3 2140")
-					change(engine.Options{Containers: ten}, "10 20 3 1070") // on top of the other one
+					// on top of the other one
+					change(engine.Options{Containers: ten}, "10 20 3 1070")
 					change(engine.Options{Containers: ten, Revert: true}, "20 40 3 2140")
 					change(engine.Options{RevertAll: "libtarget.so"}, unpatched)
 					leave()
 					c.says(unpatched)
 				}
 				if tool := os.Getenv("LPBUILD_LIBPULP_TOOL"); tool != "" && by == "libpulp" {
-					for _, step := range []struct{ file, want string }{{ten.List[0].File, "10 20 3 1070"}, {twenty.List[0].File, "20 40 3 2140"}} {
-						out, err := exec.Command(tool, "trigger", "-p", strconv.Itoa(c.pid), "--revert-all=target", "-r", "100", step.file).CombinedOutput()
+					for _, step := range []struct {
+						file, want string
+					}{{ten.List[0].File, "10 20 3 1070"}, {twenty.List[0].File, "20 40 3 2140"}} {
+						out, err := exec.Command(tool, "trigger", "-p", strconv.Itoa(c.pid),
+							"--revert-all=target", "-r", "100", step.file).CombinedOutput()
 						if err != nil {
 							t.Errorf("libpulp's tool: %v\n%s", err, out)
 						}
@@ -98,12 +105,15 @@ func TestOriginalConsistency(t *testing.T) {
 			c := start(t, "a", preload, "consistent_"+by, "FIFO="+fifo)
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Engines: careful()}))
 			leave := c.enter(fifo)
-			for _, o := range []engine.Options{{Containers: twenty, Replace: true}, {RevertAll: "libtarget.so"}} {
+			for _, o := range []engine.Options{{Containers: twenty, Replace: true},
+				{RevertAll: "libtarget.so"}} {
 				o.Engines, o.Timeout = careful(), time.Second
 				c.is(engine.Failed, engine.ErrInUse, c.one(o))
 				c.says("10 20 3 1070")
 			}
-			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Timeout: time.Minute, Engines: c.leavesAfter(leave)}))
+			c.is(engine.Changed, nil,
+				c.one(engine.Options{RevertAll: "libtarget.so", Timeout: time.Minute,
+					Engines: c.leavesAfter(leave)}))
 			c.says(unpatched)
 		})
 	}

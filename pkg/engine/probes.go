@@ -88,13 +88,16 @@ func parseEvents(r io.Reader) ([]event, error) {
 		kind, rest, _ := strings.Cut(s.Text(), ":")
 		name, rest, ok := strings.Cut(rest, " ")
 		i := strings.LastIndex(rest, ":0x")
-		if !ok || i < 0 || kind != "p" { // a return probe is a breakpoint, too, with the same beginning
+		if !ok || i < 0 || kind != "p" {
+			// a return probe is a breakpoint, too, with the same beginning
 			if !strings.HasPrefix(kind, "r") || i < 0 {
 				continue
 			}
 		}
 		digits := rest[i+3:]
-		if end := strings.IndexFunc(digits, func(c rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF", c) }); end >= 0 {
+		if end := strings.IndexFunc(digits, func(c rune) bool {
+			return !strings.ContainsRune("0123456789abcdefABCDEF", c)
+		}); end >= 0 {
 			digits = digits[:end]
 		}
 		offset, err := strconv.ParseUint(digits, 16, 64)
@@ -106,7 +109,8 @@ func parseEvents(r io.Reader) ([]event, error) {
 			continue // a file of another mount namespace, or one that is gone
 		}
 		if len(list) == maxEvents {
-			return list, fmt.Errorf("more than %d uprobes are defined: %w", maxEvents, process.ErrLimit)
+			return list, fmt.Errorf("more than %d uprobes are defined: %w", maxEvents,
+				process.ErrLimit)
 		}
 		list = append(list, event{name, rtld.FileID{Dev: st.Dev, Inode: st.Ino}, offset})
 	}
@@ -137,7 +141,8 @@ func probes(ctx context.Context, v *View, l *rtld.Library, events []event) ([]Pr
 			return nil, err
 		}
 		if changed += len(pages); changed > maxPages {
-			return nil, fmt.Errorf("%s: %d pages of its code are changed: %w", l.Name, changed, process.ErrLimit)
+			return nil, fmt.Errorf("%s: %d pages of its code are changed: %w", l.Name, changed,
+				process.ErrLimit)
 		}
 		page := make([]byte, pageBytes)
 		for _, at := range pages {
@@ -171,7 +176,8 @@ func probes(ctx context.Context, v *View, l *rtld.Library, events []event) ([]Pr
 			var pad [len(endbr64)]byte
 			if after := at + uint64(len(pad)); named[after] == "" && !set[after] {
 				continue
-			} else if _, err := v.Memory.ReadAt(ctx, pad[:], at); err != nil || string(pad[:]) != endbr64 {
+			} else if _, err := v.Memory.ReadAt(ctx, pad[:], at); err != nil ||
+				string(pad[:]) != endbr64 {
 				continue
 			} else {
 				at = after
@@ -179,9 +185,11 @@ func probes(ctx context.Context, v *View, l *rtld.Library, events []event) ([]Pr
 		}
 		if !slices.ContainsFunc(list, func(p Probe) bool { return p.Addr == at }) {
 			if len(list) == maxProbes {
-				return list, fmt.Errorf("%s has more than %d probes: %w", l.Name, maxProbes, process.ErrLimit)
+				return list, fmt.Errorf("%s has more than %d probes: %w", l.Name, maxProbes,
+					process.ErrLimit)
 			}
-			list = append(list, Probe{Library: l.Name, BuildID: l.BuildID, Function: s.Name, Addr: at, Event: named[at], Set: set[at]})
+			list = append(list, Probe{Library: l.Name, BuildID: l.BuildID, Function: s.Name,
+				Addr: at, Event: named[at], Set: set[at]})
 		}
 	}
 	return list, nil

@@ -66,7 +66,10 @@ func TestProbes(t *testing.T) {
 		}
 	}
 	none("nothing is set")
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, pack(t, "a", "libtarget_probes.so", 10, "one:one_lp")), Engines: onlyNative}))
+	c.is(engine.Changed, nil,
+		c.one(engine.Options{
+			Containers: read(t, pack(t, "a", "libtarget_probes.so", 10, "one:one_lp")),
+			Engines:    onlyNative}))
 	none("a live patch is no probe")
 	for name, at := range map[string]uint64{"": offset + 1, "two": offset} {
 		remove := perfProbe(t, c.pid, file, at)
@@ -93,7 +96,8 @@ func TestProbes(t *testing.T) {
 	o := engine.SurveyOptions{Tracing: tracing}
 	for _, on := range []string{"0", "1", "0"} {
 		write(filepath.Join("events", event, "enable"), on)
-		if list := c.probesOf(o); len(list) != 1 || list[0] != fmt.Sprintf("libtarget.so two %q %v", event, on == "1") {
+		if list := c.probesOf(o); len(list) != 1 || list[0] != fmt.Sprintf("libtarget.so two %q %v",
+			event, on == "1") {
 			t.Errorf("enabled: %s: %q", on, list)
 		}
 	}
@@ -103,17 +107,20 @@ func TestProbes(t *testing.T) {
 // TestProbeOnTheOnlyFunction: a library stays one that can be patched if a probe is set on the only
 // function that has NOPs.
 func TestProbeOnTheOnlyFunction(t *testing.T) {
-	lib := gcc(t, "onlyprobed/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libtarget.so", "-DONLY", "-DSTOCK")
+	lib := gcc(t, "onlyprobed/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,--build-id",
+		"-Wl,-soname,libtarget.so", "-DONLY", "-DSTOCK")
 	c := start(t, "a", "", "onlyprobed", "LD_LIBRARY_PATH="+filepath.Dir(lib))
 	file, offset := offsetOf(t, c, "two")
 	for _, when := range []string{"without a probe", "with one"} {
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(),
+			Engines: auto()})
 		must(t, err)
 		if len(list) != 1 {
 			t.Fatalf("%s: %d processes", when, len(list))
 		}
 		s := list[0]
-		if len(s.Libraries) != 1 || s.Libraries[0].Name != "libtarget.so" || len(s.Libraries[0].BuildID) == 0 {
+		if len(s.Libraries) != 1 || s.Libraries[0].Name != "libtarget.so" ||
+			len(s.Libraries[0].BuildID) == 0 {
 			t.Errorf("%s: %+v", when, s.Libraries)
 		}
 		remove := perfProbe(t, c.pid, file, offset)
@@ -132,7 +139,8 @@ func perfProbe(t *testing.T, pid int, file string, offset uint64) (remove func()
 	must(t, err)
 	path, err := unix.BytePtrFromString(file)
 	must(t, err)
-	attr := unix.PerfEventAttr{Type: uint32(kind), Ext1: uint64(uintptr(unsafe.Pointer(path))), Ext2: offset}
+	attr := unix.PerfEventAttr{Type: uint32(kind), Ext1: uint64(uintptr(unsafe.Pointer(path))),
+		Ext2: offset}
 	attr.Size = uint32(unsafe.Sizeof(attr))
 	fd, err := unix.PerfEventOpen(&attr, pid, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {

@@ -12,13 +12,15 @@ func TestApply(t *testing.T) {
 	for name, libpulp := range flavours(t) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "a", libpulp, "target_"+name)
-			first, second := read(t, container(t, "a", 10), container(t, "bb", 10)), read(t, container(t, "a", 20))
+			first, second := read(t, container(t, "a", 10), container(t, "bb", 10)),
+				read(t, container(t, "a", 20))
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: first, DryRun: true}))
 			c.says(unpatched)
 			r := c.one(engine.Options{Containers: first})
 			c.is(engine.Changed, nil, r)
 			c.says(tens10)
-			if r.Engine != "libpulp" || r.Attempts == 0 || r.Stop <= 0 || len(r.Results) != 1 || r.Name != c.name() {
+			if r.Engine != "libpulp" || r.Attempts == 0 || r.Stop <= 0 || len(r.Results) != 1 ||
+				r.Name != c.name() {
 				t.Errorf("%+v", r)
 			}
 			r = c.one(engine.Options{Containers: first})
@@ -31,11 +33,14 @@ func TestApply(t *testing.T) {
 			c.applied("libtarget_a_livepatch20.so")
 			r = c.one(engine.Options{Containers: second, Replace: true})
 			c.is(engine.Already, engine.ErrApplied, r)
-			c.is(engine.Already, engine.ErrNotApplied, c.one(engine.Options{Containers: first, Revert: true}))
+			c.is(engine.Already, engine.ErrNotApplied,
+				c.one(engine.Options{Containers: first, Revert: true}))
 			c.is(engine.Changed, nil, c.one(engine.Options{Containers: second, Revert: true}))
 			c.says(unpatched)
-			c.is(engine.Already, engine.ErrNoPatches, c.one(engine.Options{RevertAll: "libtarget.so"}))
-			c.is(engine.Skipped, engine.ErrNotLoaded, c.one(engine.Options{RevertAll: "libother.so"}))
+			c.is(engine.Already, engine.ErrNoPatches,
+				c.one(engine.Options{RevertAll: "libtarget.so"}))
+			c.is(engine.Skipped, engine.ErrNotLoaded,
+				c.one(engine.Options{RevertAll: "libother.so"}))
 		})
 	}
 }
@@ -54,9 +59,12 @@ func TestSeveral(t *testing.T) {
 			}
 			c.says(tens20)
 			c.applied("libtarget_a_livepatch20.so", "libtarget_a_livepatch10.so")
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, container(t, "a", 10)), RevertAll: "target"}))
+			c.is(engine.Changed, nil,
+				c.one(engine.Options{Containers: read(t, container(t, "a", 10)),
+					RevertAll: "target"}))
 			c.says(tens10)
-			c.is(engine.Changed, engine.ErrApplied, c.one(engine.Options{Containers: both, RevertAll: "target"}))
+			c.is(engine.Changed, engine.ErrApplied,
+				c.one(engine.Options{Containers: both, RevertAll: "target"}))
 			c.says(tens20)
 			c.applied("libtarget_a_livepatch20.so", "libtarget_a_livepatch10.so")
 			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so"}))
@@ -72,7 +80,9 @@ func TestRevertAllKeeps(t *testing.T) {
 	c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, container(t, "a", 10))}))
 	impossible := pack(t, "a", "libtarget_impossible.so", 20, "one:one_lp", "bare:bare_lp")
 	for what, cs := range map[string]*engine.Containers{
-		"another build": read(t, container(t, "bb", 20)), "a function that cannot be replaced": read(t, impossible), "no live patch": unusable(t),
+		"another build":                      read(t, container(t, "bb", 20)),
+		"a function that cannot be replaced": read(t, impossible),
+		"no live patch":                      unusable(t),
 	} {
 		for _, all := range []string{"target", "libtarget.so"} {
 			c.one(engine.Options{Containers: cs, RevertAll: all, BadFiles: true})
@@ -121,7 +131,8 @@ func TestBlocked(t *testing.T) {
 			c.patchable(false, true)
 			c.patchable(false, false)
 			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs}))
-			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, DryRun: true}))
+			c.is(engine.Skipped, engine.ErrBlocked,
+				c.one(engine.Options{Containers: cs, DryRun: true}))
 			if s := c.survey(); !errors.Is(s.Disabled, engine.ErrBlocked) {
 				t.Errorf("%v", s.Disabled)
 			}
@@ -137,11 +148,12 @@ func TestBlocked(t *testing.T) {
 func (c *child) patchable(on, changed bool) {
 	c.t.Helper()
 	calls := 0
-	err := (&engine.Libpulp{}).SetPatchable(c.t.Context(), engine.Options{Selector: c.selector()}, on, func(s *engine.Switched) {
-		if calls++; s.PID != c.pid || s.Changed != changed || s.Err != nil {
-			c.t.Errorf("%+v", s)
-		}
-	})
+	err := (&engine.Libpulp{}).SetPatchable(c.t.Context(), engine.Options{Selector: c.selector()},
+		on, func(s *engine.Switched) {
+			if calls++; s.PID != c.pid || s.Changed != changed || s.Err != nil {
+				c.t.Errorf("%+v", s)
+			}
+		})
 	if err != nil || calls != 1 {
 		c.t.Errorf("%v, %d calls", err, calls)
 	}
@@ -167,7 +179,8 @@ func (c *child) name() string {
 // survey surveys the process.
 func (c *child) survey() *engine.Survey {
 	c.t.Helper()
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: []engine.Engine{&engine.Libpulp{}}})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(),
+		Engines: []engine.Engine{&engine.Libpulp{}}})
 	must(c.t, err)
 	if len(list) != 1 {
 		c.t.Fatalf("%d processes", len(list))

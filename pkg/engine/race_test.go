@@ -23,7 +23,8 @@ func TestOneProgramAfterAnother(t *testing.T) {
 		cmd := exec.Command(execs, fmt.Sprint(n), program)
 		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))
 		c := run(t, cmd)
-		reports, sum, err := runAll(t, engine.Options{Containers: ten, Engines: onlyNative, Selector: c.selector()})
+		reports, sum, err := runAll(t, engine.Options{Containers: ten, Engines: onlyNative,
+			Selector: c.selector()})
 		must(t, err)
 		if r := reports[c.pid]; r != nil && r.Status == engine.Failed || sum.Failed > 0 {
 			t.Errorf("%d programs: %+v", n, r)
@@ -31,7 +32,8 @@ func TestOneProgramAfterAnother(t *testing.T) {
 		if line := c.Line(); line != unpatched && line != tens10 {
 			t.Errorf("it says %q", line)
 		}
-		c.is(engine.Changed, nil, c.once(engine.Options{Containers: ten, Engines: onlyNative, Replace: true}))
+		c.is(engine.Changed, nil, c.once(engine.Options{Containers: ten, Engines: onlyNative,
+			Replace: true}))
 	}
 }
 
@@ -39,7 +41,8 @@ func TestOneProgramAfterAnother(t *testing.T) {
 // Neither a dry run nor a survey takes that for a state in which it cannot be changed. On a busy
 // machine each look may come to the end of a program, once in a while.
 func TestProgramsSeen(t *testing.T) {
-	execs := gcc(t, "program/execslib", "../../testdata/execs.c", "-Wl,--no-as-needed", library(t, "a"))
+	execs := gcc(t, "program/execslib", "../../testdata/execs.c", "-Wl,--no-as-needed",
+		library(t, "a"))
 	program := gcc(t, "program/execsend", "program.c", "-pthread", library(t, "a"))
 	ten := read(t, container(t, "a", 10))
 	cmd := exec.Command(execs, "100000", program)
@@ -47,13 +50,15 @@ func TestProgramsSeen(t *testing.T) {
 	c := run(t, cmd)
 	missed := 0
 	for range 20 {
-		reports, sum, err := runAll(t, engine.Options{Containers: ten, Engines: onlyNative, Selector: c.selector(), DryRun: true})
+		reports, sum, err := runAll(t, engine.Options{Containers: ten, Engines: onlyNative,
+			Selector: c.selector(), DryRun: true})
 		must(t, err)
 		if r := reports[c.pid]; r == nil || r.Status != engine.Changed {
 			missed++
 			t.Logf("dry run: %+v, %+v", r, sum)
 		}
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: onlyNative})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(),
+			Engines: onlyNative})
 		must(t, err)
 		if len(list) != 1 || !list[0].Takes() || len(list[0].Libraries) != 1 {
 			missed++
@@ -90,14 +95,16 @@ func TestTwoEnginesAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "a", preload, "twoengines_"+name)
 			var wg sync.WaitGroup
-			for i, cs := range []*engine.Containers{read(t, container(t, "a", 10)), read(t, container(t, "a", 20))} {
+			for i, cs := range []*engine.Containers{read(t, container(t, "a", 10)),
+				read(t, container(t, "a", 20))} {
 				wg.Go(func() {
 					for round := range 40 {
 						o := engine.Options{Containers: cs, Engines: auto(), Selector: c.selector(),
 							Revert: round%4 == 3, Replace: round%4 != 3 && (round+i)%2 == 0}
 						_, err := engine.Run(t.Context(), o, func(r *engine.Report) {
 							if r.Status == engine.Failed || r.Status == engine.Skipped {
-								t.Errorf("round %d: %v, %v", round, r.Status, errors.Join(append(errorsOf(r), r.Err)...))
+								t.Errorf("round %d: %v, %v", round, r.Status,
+									errors.Join(append(errorsOf(r), r.Err)...))
 							}
 						})
 						if err != nil {
@@ -126,7 +133,8 @@ func errorsOf(r *engine.Report) []error {
 // they find half done they look at again.
 func TestDryRunMeanwhile(t *testing.T) {
 	c := start(t, "a", "", "drymeanwhile")
-	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: onlyNative, Selector: c.selector()}
+	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: onlyNative,
+		Selector: c.selector()}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

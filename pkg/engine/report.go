@@ -16,11 +16,12 @@ type Status int
 
 // The statuses, ascending by what a person wants to know first.
 const (
-	Skipped Status = iota // it does not concern the process, is not wanted there, or cannot be whatever is done
-	Already               // it was as it should be
-	Changed               // it was applied or reverted; in a dry run: it would be
-	Unsure                // a dry run cannot tell: see ErrUnsure
-	Failed                // it should have been
+	// it does not concern the process, is not wanted there, or cannot be whatever is done
+	Skipped Status = iota
+	Already        // it was as it should be
+	Changed        // it was applied or reverted; in a dry run: it would be
+	Unsure         // a dry run cannot tell: see ErrUnsure
+	Failed         // it should have been
 )
 
 // String returns "skipped", "already", "done", "unsure" or "failed".
@@ -70,11 +71,15 @@ type Report struct {
 }
 
 // Remains reports whether the process is privileged and keeps the library as it is.
-func (r *Report) Remains() bool { return (r.Elevated || r.UID == 0) && (r.Left || r.Status == Failed) }
+func (r *Report) Remains() bool {
+	return (r.Elevated || r.UID == 0) && (r.Left || r.Status == Failed)
+}
 
 // changed reports whether anything was changed in the process.
 func (r *Report) changed() bool {
-	return r.Status == Changed || slices.ContainsFunc(r.Results, func(result Result) bool { return result.Status == Changed })
+	return r.Status == Changed || slices.ContainsFunc(r.Results, func(result Result) bool {
+		return result.Status == Changed
+	})
 }
 
 // Summary counts the processes of a run by their status.
@@ -149,10 +154,14 @@ func statusOf(err error) Status {
 		return Changed
 	case errors.Is(err, ErrUnsure):
 		return Unsure
-	case errors.Is(err, ErrNothingLeft), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
+	case errors.Is(err, ErrNothingLeft), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied),
+		errors.Is(err, ErrNoPatches):
 		return Already
-	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
-		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere), errors.Is(err, ErrKept), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory),
+	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked),
+		errors.Is(err, ErrNoEngine),
+		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere),
+		errors.Is(err, ErrKept), errors.Is(err, process.ErrGone),
+		errors.Is(err, process.ErrNoMemory),
 		errors.Is(err, tracer.ErrOurTracer):
 		return Skipped
 	}

@@ -101,19 +101,22 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 	}
 	if o.Deadline > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, fmt.Errorf("%w: the time for all processes is over", ErrDeadline))
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline,
+			fmt.Errorf("%w: the time for all processes is over", ErrDeadline))
 		defer cancel()
 	}
 	ctx, end := process.WithWorkers(ctx)
 	defer end()
 	scan := process.ScanOptions{
-		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), First: o.First, Workers: r.o.Workers, Timeout: r.o.Timeout,
+		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), First: o.First,
+		Workers: r.o.Workers, Timeout: r.o.Timeout,
 		Meant:   r.o.Selector.meant(),
 		Changed: r.takeChanged,
 	}
-	err := process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {
-		return r.visit(ctx, p, err)
-	})
+	err := process.ScanRetry(ctx, scan,
+		func(_ context.Context, p *process.Process, err error) *process.Later {
+			return r.visit(ctx, p, err)
+		})
 	return r.summary, err
 }
 
@@ -150,7 +153,8 @@ func (r *runner) visit(run context.Context, p *process.Process, err error) *proc
 }
 
 // begin is visit for a process that was seen, or will not be.
-func (r *runner) begin(run context.Context, p *process.Process, err error, until time.Time) *process.Later {
+func (r *runner) begin(run context.Context, p *process.Process, err error,
+	until time.Time) *process.Later {
 	if err != nil {
 		r.unseen(run, err)
 		return nil
@@ -168,7 +172,8 @@ func (r *runner) begin(run context.Context, p *process.Process, err error, until
 		r.denied(p)
 		return nil
 	}
-	c := &course{r: r, run: run, p: p, rep: newReport(p), done: map[string]Result{}, failed: failures{}, until: until}
+	c := &course{r: r, run: run, p: p, rep: newReport(p), done: map[string]Result{},
+		failed: failures{}, until: until}
 	return c.attempt()
 }
 
@@ -180,7 +185,8 @@ func newReport(p *process.Process) *Report {
 
 // of makes it a report of a process, as it is now.
 func (rep *Report) of(p *process.Process) {
-	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Elevated, rep.Container = p.PID, FullName(p), p.Exe, p.UID.Real, p.Elevated(), p.Container
+	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Elevated, rep.Container = p.PID, FullName(p), p.Exe,
+		p.UID.Real, p.Elevated(), p.Container
 }
 
 // unseen reports a process that could not be examined, unless it has ended or is known not to match

@@ -21,7 +21,8 @@ func TestSandboxed(t *testing.T) {
 		testSandboxed(t, "", onlyNative, []engine.Engine{&engine.Native{SuspendSeccomp: true}})
 	})
 	t.Run("libpulp", func(t *testing.T) {
-		testSandboxed(t, standIn(t), []engine.Engine{&engine.Libpulp{}}, []engine.Engine{&engine.Libpulp{SuspendSeccomp: true}})
+		testSandboxed(t, standIn(t), []engine.Engine{&engine.Libpulp{}},
+			[]engine.Engine{&engine.Libpulp{SuspendSeccomp: true}})
 	})
 }
 
@@ -39,7 +40,8 @@ func testSandboxed(t *testing.T, preload string, obeys, suspends []engine.Engine
 		if err != nil {
 			text += err.Error()
 		}
-		if err != nil && (!errors.Is(err, tracer.ErrSeccomp) || !errors.Is(err, engine.ErrNoEngine)) {
+		if err != nil && (!errors.Is(err, tracer.ErrSeccomp) ||
+			!errors.Is(err, engine.ErrNoEngine)) {
 			t.Error(err)
 		}
 	}
@@ -53,7 +55,8 @@ func testSandboxed(t *testing.T, preload string, obeys, suspends []engine.Engine
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(tens10)
-	if r := c.one(engine.Options{Containers: ten, Revert: true, Engines: suspends}); r.Status != engine.Changed {
+	if r := c.one(engine.Options{Containers: ten, Revert: true,
+		Engines: suspends}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(unpatched)
@@ -71,10 +74,12 @@ func stepErrors(r *engine.Report) (list []error) {
 func TestContainersFile(t *testing.T) {
 	targettest.NeedFilters(t)
 	targettest.NeedMappedFiles(t)
-	c := start(t, "a", gcc(t, "execmem.so", "../../testdata/execmem.c", "-shared", "-fPIC"), "execmem")
+	c := start(t, "a", gcc(t, "execmem.so", "../../testdata/execmem.c", "-shared", "-fPIC"),
+		"execmem")
 	path := container(t, "a", 10)
 	ten := read(t, path)
-	if r := c.one(engine.Options{Containers: ten, Engines: onlyNative}); r.Status != engine.Changed {
+	if r := c.one(
+		engine.Options{Containers: ten, Engines: onlyNative}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(tens10)
@@ -82,7 +87,8 @@ func TestContainersFile(t *testing.T) {
 	if err != nil || !strings.Contains(string(maps), path) {
 		t.Errorf("%s is not in\n%s%v", path, maps, err)
 	}
-	if r := c.one(engine.Options{Containers: ten, Revert: true, Engines: onlyNative}); r.Status != engine.Changed {
+	if r := c.one(engine.Options{Containers: ten, Revert: true,
+		Engines: onlyNative}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(unpatched)

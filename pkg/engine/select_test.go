@@ -57,14 +57,19 @@ func TestSelect(t *testing.T) {
 		name, user string
 		want       []int
 	}{
-		{"a-name-of-more*", "", []int{long.pid}}, {"a-name-of-more-than-fifteen-bytes", "", []int{long.pid}}, {"a-name-of-more-", "", []int{long.pid}},
-		{"a-name-of-more-than-fifteen-bits", "", nil}, {"evil*name", "", []int{hostile.pid}}, {"evil", "", nil},
-		{"evil*", me.Username, []int{hostile.pid}}, {"evil*", me.Uid, []int{hostile.pid}}, {"evil*", "?*", []int{hostile.pid}},
+		{"a-name-of-more*", "", []int{long.pid}}, {"a-name-of-more-than-fifteen-bytes", "",
+			[]int{long.pid}}, {"a-name-of-more-", "", []int{long.pid}},
+		{"a-name-of-more-than-fifteen-bits", "", nil}, {"evil*name", "", []int{hostile.pid}},
+		{"evil", "", nil},
+		{"evil*", me.Username, []int{hostile.pid}}, {"evil*", me.Uid, []int{hostile.pid}},
+		{"evil*", "?*", []int{hostile.pid}},
 		{"evil*", "54321", nil}, {"evil*", another, nil},
 	} {
 		s, err := engine.ParseSelector(tc.name, tc.user)
 		must(t, err)
-		reports, _, err := runAll(t, engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}})
+		reports, _, err := runAll(t,
+			engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)),
+				Engines: []engine.Engine{e}})
 		must(t, err)
 		ok := len(reports) == len(tc.want)
 		for _, pid := range tc.want {
@@ -76,11 +81,14 @@ func TestSelect(t *testing.T) {
 	}
 	s, err := engine.ParseSelector(filepath.Base(os.Args[0]), "")
 	must(t, err)
-	reports, _, err := runAll(t, engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}})
+	reports, _, err := runAll(t,
+		engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)),
+			Engines: []engine.Engine{e}})
 	if err != nil || reports[os.Getpid()] != nil {
 		t.Errorf("itself: %v, %v", reports[os.Getpid()], err)
 	}
-	r := hostile.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}})
+	r := hostile.one(engine.Options{Containers: read(t, container(t, "a", 10)),
+		Engines: []engine.Engine{e}})
 	if r.Name != "evil\x1b[31m\nname" {
 		t.Errorf("%q", r.Name)
 	}
@@ -91,10 +99,12 @@ func TestSelect(t *testing.T) {
 func TestNotAProcess(t *testing.T) {
 	e := &fakeEngine{name: "fake"}
 	run := func(pid int) (map[int]*engine.Report, error) {
-		reports, _, err := runAll(t, engine.Options{Selector: engine.Selector{PID: pid}, Engines: []engine.Engine{e}, RevertAll: "lib.so"})
+		reports, _, err := runAll(t, engine.Options{Selector: engine.Selector{PID: pid},
+			Engines: []engine.Engine{e}, RevertAll: "lib.so"})
 		return reports, err
 	}
-	if _, err := run(thread(t)); !errors.Is(err, engine.ErrNotProcess) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+	if _, err := run(thread(t)); !errors.Is(err, engine.ErrNotProcess) ||
+		!strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("a thread: %v", err)
 	}
 	gone := exec.Command("true")
@@ -105,7 +115,8 @@ func TestNotAProcess(t *testing.T) {
 	skipped := func(what string, pid int, want error) {
 		t.Helper()
 		reports, err := run(pid)
-		if r := reports[pid]; err != nil || len(reports) != 1 || r.Status != engine.Skipped || !errors.Is(r.Err, want) {
+		if r := reports[pid]; err != nil || len(reports) != 1 || r.Status != engine.Skipped ||
+			!errors.Is(r.Err, want) {
 			t.Errorf("%s: %+v, %v", what, r, err)
 		}
 	}
@@ -146,7 +157,8 @@ func waitState(t *testing.T, pid int, want process.State) {
 		if err == nil && p.State == want {
 			return
 		}
-		if err != nil && !errors.Is(err, process.ErrGone) { // which is what one that is just ending looks like
+		if err != nil && !errors.Is(err, process.ErrGone) {
+			// which is what one that is just ending looks like
 			t.Fatal(err)
 		}
 		runtime.Gosched()
@@ -157,7 +169,8 @@ func waitState(t *testing.T, pid int, want process.State) {
 // looks like proc.
 func TestFourThousand(t *testing.T) {
 	root := memoryDir(t)
-	const many, first = 4000, 5_000_000 // above what Linux gives: none of them is this process, which is left out
+	// above what Linux gives: none of them is this process, which is left out
+	const many, first = 4000, 5_000_000
 	for pid := first; pid < first+many; pid++ {
 		forgeProcess(t, root, pid)
 	}
@@ -170,7 +183,8 @@ func TestFourThousand(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	seen := 0
 	sum, err := engine.Run(t.Context(), engine.Options{
-		Selector: engine.Selector{Name: &name}, Containers: cs, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root,
+		Selector: engine.Selector{Name: &name}, Containers: cs,
+		Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root,
 	}, func(*engine.Report) { seen++ })
 	must(t, err)
 	runtime.ReadMemStats(&after)
@@ -198,12 +212,15 @@ func memoryDir(t *testing.T) string {
 // failed, and is listed, unless what can be read of it says that it is another one than those that
 // are meant.
 func TestUnknownIsSelected(t *testing.T) {
-	const noName, match, other, long, loader, otherUser = 5_000_001, 5_000_002, 5_000_003, 5_000_004, 5_000_005, 5_000_006
+	const noName, match, other, long, loader, otherUser = 5_000_001, 5_000_002, 5_000_003,
+		5_000_004, 5_000_005, 5_000_006
 	root := t.TempDir()
-	for pid, name := range map[int]string{noName: "", match: "sleeper", other: "other", long: "fifteen-bytes-x", loader: "ld.so", otherUser: "sleeper"} {
+	for pid, name := range map[int]string{noName: "", match: "sleeper", other: "other",
+		long: "fifteen-bytes-x", loader: "ld.so", otherUser: "sleeper"} {
 		forgeProcess(t, root, pid)
 		dir := filepath.Join(root, strconv.Itoa(pid))
-		stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
+		stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 "+
+			"12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
 		if pid == noName {
 			stat = "garbled\n"
 			must(t, os.Remove(filepath.Join(dir, "comm")))
@@ -225,22 +242,28 @@ func TestUnknownIsSelected(t *testing.T) {
 	}{
 		{"sleeper", "", []int{noName, match, loader, otherUser}},
 		{"sleeper", "4711", []int{match, loader}},
-		{"fifteen-bytes-xyz", "", []int{noName, long, loader}}, // of which the kernel keeps 15 bytes
+		// of which the kernel keeps 15 bytes
+		{"fifteen-bytes-xyz", "", []int{noName, long, loader}},
 	} {
 		user, want := tc.user, tc.want
 		s, err := engine.ParseSelector(tc.name, user)
 		must(t, err)
 		var failed []int
-		sum, err := engine.Run(t.Context(), engine.Options{Selector: s, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root}, func(r *engine.Report) {
-			if failed = append(failed, r.PID); r.Status != engine.Failed || !errors.Is(r.Err, process.ErrMalformed) || r.PID == match && r.Name != "sleeper" {
-				t.Errorf("user %q, process %d %q: %v, %v", user, r.PID, r.Name, r.Status, r.Err)
-			}
-		})
+		sum, err := engine.Run(t.Context(),
+			engine.Options{Selector: s, Engines: []engine.Engine{&fakeEngine{name: "fake"}},
+				Root: root}, func(r *engine.Report) {
+				if failed = append(failed, r.PID); r.Status != engine.Failed ||
+					!errors.Is(r.Err, process.ErrMalformed) || r.PID == match &&
+					r.Name != "sleeper" {
+					t.Errorf("user %q, process %d %q: %v, %v", user, r.PID, r.Name, r.Status, r.Err)
+				}
+			})
 		slices.Sort(failed)
 		if d := cmp.Diff(want, failed); err != nil || d != "" || sum.Failed != len(want) {
 			t.Errorf("user %q: %+v, %v (-want +got):\n%s", user, sum, err, d)
 		}
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s,
+			Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root})
 		var seen []int
 		for _, one := range list {
 			seen = append(seen, one.PID)
@@ -257,20 +280,25 @@ func forgeProcess(t *testing.T, root string, pid int) {
 	dir := filepath.Join(root, strconv.Itoa(pid))
 	must(t, os.MkdirAll(filepath.Join(dir, "ns"), 0o755))
 	name := "sleeper" + strconv.Itoa(pid%10)
-	stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
+	stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 "+
+		"12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
 	auxv := make([]byte, 64)
 	auxv[0], auxv[8] = 6, 16   // AT_PAGESZ
 	auxv[16], auxv[24] = 3, 64 // AT_PHDR: exec is over
 	auxv[32], auxv[41] = 7, 16 // AT_BASE: it was not started by its dynamic loader
 	for file, text := range map[string]string{
-		"comm": name + "\n", "stat": stat, "status": fmt.Sprintf("Name:\t%s\nState:\tS (sleeping)\nTgid:\t%d\nPPid:\t1\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"+
-			"NSpid:\t%d\nVmSize:\t4 kB\nSigCgt:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n", name, pid, pid),
-		"cgroup": "0::/\n", "auxv": string(auxv), "maps": "1000-2000 rw-p 00000000 00:00 0 [stack]\n", "mem": "x",
+		"comm": name + "\n", "stat": stat, "status": fmt.Sprintf(
+			"Name:\t%s\nState:\tS (sleeping)\nTgid:\t%d\nPPid:\t1\nTracerPid:\t0\n"+
+				"Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"+"NSpid:\t%d\nVmSize:\t4 kB\nSigCgt:\t0\n"+
+				"NoNewPrivs:\t0\nSeccomp:\t0\n", name, pid, pid),
+		"cgroup": "0::/\n", "auxv": string(auxv),
+		"maps": "1000-2000 rw-p 00000000 00:00 0 [stack]\n", "mem": "x",
 	} {
 		must(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644))
 	}
 	for link, to := range map[string]string{
-		"exe": "/bin/sleeper", "root": "/", "ns/mnt": "mnt:[1]", "ns/pid": "pid:[2]", "ns/user": "user:[3]",
+		"exe": "/bin/sleeper", "root": "/", "ns/mnt": "mnt:[1]", "ns/pid": "pid:[2]",
+		"ns/user": "user:[3]",
 	} {
 		must(t, os.Symlink(to, filepath.Join(dir, link)))
 	}
@@ -283,15 +311,19 @@ func TestOptedOut(t *testing.T) {
 	group, err := user.LookupGroupId(me.Gid)
 	must(t, err)
 	for env, want := range map[string]bool{
-		"NOTHING=1": false, "LIBPULP_DISABLE_ON_PATH=*/optout": true, "LIBPULP_DISABLE_ON_PATH=/nowhere/*:*/optout": true,
-		"LIBPULP_DISABLE_ON_PATH=optout": false, "LIBPULP_DISABLE_ON_PATH=": false,
-		"LIBPULP_DISABLE_ON_USERS=" + me.Uid: true, "LIBPULP_DISABLE_ON_USERS=x:" + me.Username: true, "LIBPULP_DISABLE_ON_USERS=54321": false,
-		"LIBPULP_DISABLE_ON_GROUPS=" + me.Gid: true, "LIBPULP_DISABLE_ON_GROUPS=" + group.Name: true, "LIBPULP_DISABLE_ON_GROUPS=54321:": false,
+		"NOTHING=1": false, "LIBPULP_DISABLE_ON_PATH=*/optout": true,
+		"LIBPULP_DISABLE_ON_PATH=/nowhere/*:*/optout": true,
+		"LIBPULP_DISABLE_ON_PATH=optout":              false, "LIBPULP_DISABLE_ON_PATH=": false,
+		"LIBPULP_DISABLE_ON_USERS=" + me.Uid: true, "LIBPULP_DISABLE_ON_USERS=x:" +
+			me.Username: true, "LIBPULP_DISABLE_ON_USERS=54321": false,
+		"LIBPULP_DISABLE_ON_GROUPS=" + me.Gid: true, "LIBPULP_DISABLE_ON_GROUPS=" +
+			group.Name: true, "LIBPULP_DISABLE_ON_GROUPS=54321:": false,
 	} {
 		c := start(t, "a", "", "optout", env)
 		p, err := process.Look(t.Context(), c.pid, process.Options{})
 		must(t, err)
-		if err := engine.OptedOut(t.Context(), &engine.View{Process: p}); errors.Is(err, engine.ErrBlocked) != want || !want && err != nil {
+		if err := engine.OptedOut(t.Context(), &engine.View{Process: p}); errors.Is(err,
+			engine.ErrBlocked) != want || !want && err != nil {
 			t.Errorf("%s: %v", env, err)
 		}
 	}

@@ -99,7 +99,8 @@ func (s *Selector) meant() func(process.Glance) bool {
 	}
 	return func(g process.Glance) bool {
 		if s.Name != nil {
-			if name, err := g.Name(); err == nil && !s.Name.Match(path.Base(name)) && !s.mayBe(name) {
+			if name, err := g.Name(); err == nil && !s.Name.Match(path.Base(name)) &&
+				!s.mayBe(name) {
 				return false
 			}
 		}
@@ -118,17 +119,18 @@ func (s *Selector) Matches(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	found := errors.New("found")
-	err := process.Scan(ctx, process.ScanOptions{PIDs: s.pids(), Meant: s.meant()}, func(visit context.Context, p *process.Process, err error) {
-		look, unseen := errors.AsType[*process.LookError](err)
-		switch {
-		case err == nil && s.wants(p):
-			cancel(found)
-		case unseen && !errors.Is(err, process.ErrGone):
-			if _, may := s.mayWant(visit, "", look.PID); may {
+	err := process.Scan(ctx, process.ScanOptions{PIDs: s.pids(), Meant: s.meant()},
+		func(visit context.Context, p *process.Process, err error) {
+			look, unseen := errors.AsType[*process.LookError](err)
+			switch {
+			case err == nil && s.wants(p):
 				cancel(found)
+			case unseen && !errors.Is(err, process.ErrGone):
+				if _, may := s.mayWant(visit, "", look.PID); may {
+					cancel(found)
+				}
 			}
-		}
-	})
+		})
 	if errors.Is(context.Cause(ctx), found) {
 		return true, nil
 	}
@@ -140,7 +142,8 @@ func (s *Selector) wants(p *process.Process) bool {
 	switch {
 	case never(p) != nil:
 		return false
-	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) && (!p.Denied || !s.mayBe(p.Name)):
+	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) &&
+		(!p.Denied || !s.mayBe(p.Name)):
 		return false
 	}
 	return s.wantsUser(p.UID.Real)
@@ -158,7 +161,8 @@ func (s *Selector) wantsUser(real uint32) bool {
 // name or its user can be read and is known to be another one. name is what the kernel has for its
 // name, "" if that cannot be read.
 func (s *Selector) mayWant(ctx context.Context, root string, pid int) (name string, may bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), glanceTime) // its own time may be over
+	// its own time may be over
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), glanceTime)
 	defer cancel()
 	o := process.Options{Root: root}
 	name, err := process.NameOf(ctx, pid, o)
@@ -192,7 +196,8 @@ func (s *Selector) mayBe(name string) bool {
 // isLoaderName reports whether a program's name is one that dynamic loaders go by: ld.so,
 // ld-linux-x86-64.so.2, ld64.so.2, ld-2.31.so, ld-musl-x86_64.so.1.
 func isLoaderName(name string) bool {
-	return strings.HasPrefix(name, "ld.so") || strings.HasPrefix(name, "ld-") || strings.HasPrefix(name, "ld64.so")
+	return strings.HasPrefix(name, "ld.so") || strings.HasPrefix(name, "ld-") ||
+		strings.HasPrefix(name, "ld64.so")
 }
 
 // ShortName returns the name that the kernel has for a process, without a path in front of it: its
@@ -208,7 +213,8 @@ const nameLength = 15
 // whether a process may have another one.
 func FullName(p *process.Process) string {
 	exe := p.ExeName()
-	if kernelNames(p.Name, exe) && len(exe) > nameLength || p.StartedBy != "" && isLoaderName(p.Name) {
+	if kernelNames(p.Name, exe) && len(exe) > nameLength || p.StartedBy != "" &&
+		isLoaderName(p.Name) {
 		return exe
 	}
 	return ShortName(p)

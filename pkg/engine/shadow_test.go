@@ -22,8 +22,10 @@ func TestShadowStacks(t *testing.T) {
 		threads []string // their x86_Thread_features
 		want    error
 	}{
-		"none": {[]string{"", ""}, nil}, "the first": {[]string{"shstk ", ""}, nil}, "all": {[]string{"shstk wrss ", "shstk "}, tracer.ErrUnsupported},
-		"other features": {[]string{"wrss "}, nil}, "unknown": {[]string{"shstk ", "?"}, process.ErrMalformed},
+		"none": {[]string{"", ""}, nil}, "the first": {[]string{"shstk ", ""}, nil},
+		"all":            {[]string{"shstk wrss ", "shstk "}, tracer.ErrUnsupported},
+		"other features": {[]string{"wrss "}, nil}, "unknown": {[]string{"shstk ", "?"},
+			process.ErrMalformed},
 	} {
 		root := t.TempDir()
 		forgeProcess(t, root, pid)
@@ -38,21 +40,28 @@ func TestShadowStacks(t *testing.T) {
 		for i, features := range tc.threads {
 			dir := filepath.Join(root, strconv.Itoa(pid), "task", strconv.Itoa(pid+i))
 			must(t, os.MkdirAll(dir, 0o755))
-			status := files["status"] + "x86_Thread_features:\t" + features + "\nx86_Thread_features_locked:\t\n"
+			status := files["status"] + "x86_Thread_features:\t" + features +
+				"\nx86_Thread_features_locked:\t\n"
 			if features == "?" {
 				status = "garbled\n"
 			}
 			must(t, os.WriteFile(filepath.Join(dir, "status"), []byte(status), 0o644))
-			must(t, os.WriteFile(filepath.Join(dir, "stat"), []byte(strings.Replace(files["stat"], fmt.Sprint(pid), fmt.Sprint(pid+i), 1)), 0o644))
+			must(t, os.WriteFile(filepath.Join(dir, "stat"),
+				[]byte(strings.Replace(files["stat"], fmt.Sprint(pid), fmt.Sprint(pid+i), 1)),
+				0o644))
 			if i == 0 {
-				must(t, os.WriteFile(filepath.Join(root, strconv.Itoa(pid), "status"), []byte(status), 0o644))
+				must(t, os.WriteFile(filepath.Join(root, strconv.Itoa(pid), "status"),
+					[]byte(status), 0o644))
 			}
 		}
 		e := &fakeEngine{name: "fake"}
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: engine.Selector{PID: pid}, Engines: []engine.Engine{e}, Root: root})
+		list, _, err := engine.Look(t.Context(),
+			engine.SurveyOptions{Selector: engine.Selector{PID: pid}, Engines: []engine.Engine{e},
+				Root: root})
 		must(t, err)
 		got := errors.Join(list[0].Disabled, list[0].Err)
-		if tc.want != nil && !errors.Is(got, tc.want) || tc.want == nil && (errors.Is(got, tracer.ErrUnsupported) || errors.Is(got, process.ErrMalformed)) {
+		if tc.want != nil && !errors.Is(got, tc.want) || tc.want == nil &&
+			(errors.Is(got, tracer.ErrUnsupported) || errors.Is(got, process.ErrMalformed)) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}

@@ -62,5 +62,6 @@ func (c *stockCache) library(ctx context.Context, t *nativeTarget, l *rtld.Libra
 
 // foreignTo reports whether an error is about one library only.
 func foreignTo(err error) bool {
-	return errors.Is(err, process.ErrMalformed) || errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrLimit)
+	return errors.Is(err, process.ErrMalformed) || errors.Is(err, process.ErrUnreadable) ||
+		errors.Is(err, process.ErrLimit)
 }

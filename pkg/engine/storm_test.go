@@ -26,8 +26,8 @@ const stormInside = "ENGINE_TEST_STORM_INSIDE"
 func TestStorm(t *testing.T) {
 	if os.Getenv(stormInside) == "" {
 		targettest.NeedNamespaces(t, unix.CLONE_NEWPID|unix.CLONE_NEWNS)
-		again := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", os.Args[0],
-			"-test.run=^TestStorm$", "-test.v")
+		again := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child",
+			"--mount-proc", os.Args[0], "-test.run=^TestStorm$", "-test.v")
 		again.Env = append(os.Environ(), stormInside+"=1")
 		out, err := again.CombinedOutput()
 		if t.Logf("%s", out); err != nil {
@@ -44,7 +44,8 @@ func TestStorm(t *testing.T) {
 	storm := gcc(t, "stormer", "../../testdata/storm.c")
 	storms := []*child{run(t, exec.Command(storm)), run(t, exec.Command(storm, "vfork"))}
 	all, targets := engine.NewWildcard("storm_*"), engine.NewWildcard("storm_target")
-	o := engine.Options{Engines: onlyNative, Containers: read(t, container(t, "a", 10)), Timeout: 20 * time.Second}
+	o := engine.Options{Engines: onlyNative, Containers: read(t, container(t, "a", 10)),
+		Timeout: 20 * time.Second}
 	made, laps := weather(t, storms)
 	began, stops := time.Now(), 0
 	const rounds = 40
@@ -54,7 +55,8 @@ func TestStorm(t *testing.T) {
 			o.Selector.Name = &all
 		}
 		reports, sum, err := runAll(t, o)
-		if err != nil || sum.Changed != n || sum.Failed != 0 || round == 0 && (sum.Skipped != 2 || sum.Left != 2) {
+		if err != nil || sum.Changed != n || sum.Failed != 0 || round == 0 &&
+			(sum.Skipped != 2 || sum.Left != 2) {
 			t.Errorf("round %d: %v, %+v", round, err, sum)
 		}
 		for pid, r := range reports {
@@ -68,7 +70,8 @@ func TestStorm(t *testing.T) {
 	}
 	took := time.Since(began)
 	madeThen, lapsThen := weather(t, storms)
-	t.Logf("%d rounds in %v, %d stops; beside %.0f new processes a second, whose numbers began again %d times", rounds, took, stops,
+	t.Logf("%d rounds in %v, %d stops; beside %.0f new processes a second, whose numbers began "+
+		"again %d times", rounds, took, stops,
 		float64(madeThen-made)/took.Seconds(), lapsThen-laps)
 	if took > o.Timeout {
 		t.Errorf("%v, which is the time that one process has", took)
@@ -76,7 +79,8 @@ func TestStorm(t *testing.T) {
 	if lapsThen == laps {
 		t.Error("process numbers have not begun again")
 	}
-	if stops > n*rounds+rounds/10 { // some may be for other reasons, such as a machine that is very busy
+	if stops > n*rounds+rounds/10 {
+		// some may be for other reasons, such as a machine that is very busy
 		t.Errorf("%d stops, where %d would have done", stops, n*rounds)
 	}
 }
@@ -110,7 +114,8 @@ func lowerPIDMax(t *testing.T) {
 	if err := unix.Uname(&u); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major,
+		&minor); err != nil {
 		t.Fatal(err)
 	}
 	file, value := "/proc/sys/kernel/pid_max", most

@@ -22,7 +22,8 @@ import (
 func vforkParent(t *testing.T, name, preload string) *child {
 	t.Helper()
 	cmd := exec.Command(gcc(t, "program/"+name, "../../testdata/vfork.c", library(t, "a")))
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+preload)
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+
+		preload)
 	c := run(t, cmd)
 	waitState(t, c.pid, process.DiskSleep)
 	return c
@@ -38,10 +39,12 @@ func TestLeft(t *testing.T) {
 	good := start(t, "a", "", "left_good")
 	name := engine.NewWildcard("left_*")
 	for _, dry := range []bool{true, false} {
-		reports, sum, err := runAll(t, engine.Options{Selector: engine.Selector{Name: &name}, Engines: auto(),
-			Containers: read(t, container(t, "a", 10)), Timeout: time.Hour, DryRun: dry}) // which nobody waits for
+		reports, sum, err := runAll(t, engine.Options{Selector: engine.Selector{Name: &name},
+			Engines: auto(), Containers: read(t, container(t, "a", 10)), Timeout: time.Hour,
+			DryRun: dry}) // which nobody waits for
 		must(t, err)
-		if sum.Changed != 1 || sum.Failed != 0 || sum.Skipped != 4 || sum.Left != 3 || sum.Foreign != 1 {
+		if sum.Changed != 1 || sum.Failed != 0 || sum.Skipped != 4 || sum.Left != 3 ||
+			sum.Foreign != 1 {
 			t.Errorf("%+v", sum)
 		}
 		why := map[string]error{"left_emulator": engine.ErrNoEngine, "left_vfork": engine.ErrShared}
@@ -71,18 +74,21 @@ func TestVforkParent(t *testing.T) {
 	var order []int
 	reports := map[int]*engine.Report{}
 	sum, err := engine.Run(t.Context(), engine.Options{
-		Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: read(t, container(t, "a", 10)),
-		Workers: 1, Timeout: 3 * time.Second,
+		Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}},
+		Containers: read(t, container(t, "a", 10)),
+		Workers:    1, Timeout: 3 * time.Second,
 	}, func(r *engine.Report) {
 		order = append(order, r.PID)
 		reports[r.PID] = r
 	})
 	must(t, err)
 	r := reports[stuck.pid]
-	if r == nil || r.Status != engine.Skipped || !r.Left || sum.Changed != 1 || sum.Skipped != 2 || sum.Left != 2 || order[0] != quick.pid {
+	if r == nil || r.Status != engine.Skipped || !r.Left || sum.Changed != 1 || sum.Skipped != 2 ||
+		sum.Left != 2 || order[0] != quick.pid {
 		t.Fatalf("%+v, %+v", sum, r)
 	}
-	if got := r.Results[0].Err; !errors.Is(got, engine.ErrShared) || r.Attempts != 0 { // which is seen without a stop
+	if got := r.Results[0].Err; !errors.Is(got, engine.ErrShared) || r.Attempts != 0 {
+		// which is seen without a stop
 		t.Errorf("%v, %d attempts", got, r.Attempts)
 	}
 	quick.says(tens10)
@@ -95,7 +101,8 @@ func init() { jobs["tracer"] = traceJob }
 func TestTraced(t *testing.T) {
 	c := start(t, "a", standIn(t), "traced")
 	job := exec.Command(os.Args[0])
-	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=tracer", "ENGINE_TEST_PIDS="+strconv.Itoa(c.pid))
+	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=tracer", "ENGINE_TEST_PIDS="+
+		strconv.Itoa(c.pid))
 	debugger := run(t, job)
 	o := engine.Options{Containers: read(t, container(t, "a", 10)), Timeout: 500 * time.Millisecond}
 	r := c.one(o)
@@ -136,7 +143,8 @@ func TestGone(t *testing.T) {
 			}
 		}()
 		sum, err := engine.Run(t.Context(), engine.Options{
-			Selector: engine.Selector{Name: &w}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs,
+			Selector: engine.Selector{Name: &w}, Engines: []engine.Engine{&engine.Libpulp{}},
+			Containers: cs,
 		}, nil)
 		if err != nil || sum.Failed != 0 {
 			t.Errorf("%v, %+v", err, sum)

@@ -20,7 +20,8 @@ type SurveyOptions struct {
 	Engines  []Engine      // as Options.Engines; live patches of all of them are listed
 	Timeout  time.Duration // for each process; default 10 s
 	Root     string        // where proc is mounted; default "/proc"
-	Tracing  string        // where tracefs is mounted; default: where the kernel has directories for it
+	// where tracefs is mounted; default: where the kernel has directories for it
+	Tracing string
 	// Stock looks for functions without NOPs that could be replaced, too, by live patches that say
 	// so (entries: any). It takes longer.
 	Stock bool
@@ -82,25 +83,30 @@ type PatchableLibrary struct {
 
 // Patched says whether a live patch is applied.
 func (s *Survey) Patched() bool {
-	return len(s.Elsewhere) > 0 || slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return len(l.Applied) > 0 })
+	return len(s.Elsewhere) > 0 || slices.ContainsFunc(s.Libraries,
+		func(l PatchableLibrary) bool { return len(l.Applied) > 0 })
 }
 
 // Bare says that nothing but the engine speaks for the process: it could work there, as anywhere,
 // but there is nothing that it could replace for sure.
 func (s *Survey) Bare() bool {
-	return s.Anywhere && !s.Stock && len(s.Libraries)+len(s.Elsewhere)+len(s.Kept)+s.Left.Mappings == 0
+	return s.Anywhere && !s.Stock && len(s.Libraries)+len(s.Elsewhere)+len(s.Kept)+
+		s.Left.Mappings == 0
 }
 
 // Takes reports whether the process takes live patches: a run would put one in that is for a
 // library of it.
 func (s *Survey) Takes() bool {
-	return s.Engine != "" && s.Err == nil && s.Disabled == nil && s.Unsure == nil && (s.Stock || s.replaceable())
+	return s.Engine != "" && s.Err == nil && s.Disabled == nil && s.Unsure == nil &&
+		(s.Stock || s.replaceable())
 }
 
 // replaceable reports whether a library has functions that can be replaced. That the engine itself
 // is in the process says nothing: libpulp.so cannot replace functions without NOPs.
 func (s *Survey) replaceable() bool {
-	return slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return !l.Engine || len(l.Applied) > 0 })
+	return slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool {
+		return !l.Engine || len(l.Applied) > 0
+	})
 }
 
 // Look surveys processes and returns what it saw, in ascending order of PID, and how many processes
@@ -118,12 +124,14 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 	ctx, end := process.WithWorkers(ctx)
 	defer end()
 	var mu sync.Mutex
-	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout, Meant: o.Selector.meant()}
+	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(),
+		Timeout: o.Timeout, Meant: o.Selector.meant()}
 	var known memory
 	known.events, known.eventsErr = readEvents(o.tracefs())
 	err = process.Scan(ctx, scan, func(ctx context.Context, p *process.Process, err error) {
 		if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
-			p, err = newRunner(Options{Root: o.Root, Timeout: cmp.Or(o.Timeout, 10*time.Second)}, nil).lookAgain(ctx, look.PID)
+			p, err = newRunner(Options{Root: o.Root, Timeout: cmp.Or(o.Timeout, 10*time.Second)},
+				nil).lookAgain(ctx, look.PID)
 		}
 		s, hidden := o.look(ctx, p, err, &known)
 		for n := 1; n < looks && s != nil && changes(s.Err) && wait(ctx, pause(n)); n++ {
@@ -170,7 +178,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // look surveys one process. It returns nil for one that is not asked for; denied says that it may
 // not be looked into.
-func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error, known *memory) (s *Survey, denied bool) {
+func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error,
+	known *memory) (s *Survey, denied bool) {
 	switch named := o.Selector.PID != 0; {
 	case err != nil && named && !errors.Is(err, process.ErrPermission):
 		return &Survey{PID: o.Selector.PID, Err: timeIsOver(err)}, false
@@ -209,11 +218,13 @@ func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error,
 }
 
 func newSurvey(p *process.Process) *Survey {
-	return &Survey{PID: p.PID, Name: FullName(p), ShortName: ShortName(p), Exe: p.Exe, UID: p.UID.Real, Container: p.Container}
+	return &Survey{PID: p.PID, Name: FullName(p), ShortName: ShortName(p), Exe: p.Exe,
+		UID: p.UID.Real, Container: p.Container}
 }
 
 // fill looks into the process.
-func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process, known *memory) error {
+func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
+	known *memory) error {
 	view, err := openView(ctx, p)
 	if err != nil {
 		return err
@@ -241,14 +252,16 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 			err, s.Disabled = s.Disabled, nil
 			return err
 		}
-		if s.Unsure = unsure(ctx, view, engine); s.Unsure != nil && !errors.Is(s.Unsure, ErrUnsure) {
+		if s.Unsure = unsure(ctx, view, engine); s.Unsure != nil &&
+			!errors.Is(s.Unsure, ErrUnsure) {
 			return s.Unsure
 		}
 		if applied, err = t.Applied(ctx); err != nil {
 			s.Err = err
 		}
 		known.label(ctx, t, p.UID.Real, applied)
-		others, err := appliedByOthers(ctx, o.Engines, engine, view, func(t Target, list []Applied) { known.label(ctx, t, p.UID.Real, list) })
+		others, err := appliedByOthers(ctx, o.Engines, engine, view,
+			func(t Target, list []Applied) { known.label(ctx, t, p.UID.Real, list) })
 		if applied = append(applied, others...); err != nil {
 			s.Err = err
 		}
@@ -276,7 +289,8 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 }
 
 // libraries fills in what can be patched and what is.
-func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, known *memory) error {
+func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied,
+	known *memory) error {
 	found := make([]bool, len(applied))
 	for _, l := range view.Libraries {
 		list, err := probes(ctx, view, l, known.events)

@@ -89,7 +89,8 @@ type Switched struct {
 
 // SetPatchable lets libpulp.so in processes take live patches, or not. Like Run it calls report for
 // each process, one at a time; processes without libpulp.so are left out unless one was named.
-func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report func(*Switched)) error {
+func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool,
+	report func(*Switched)) error {
 	if o.Selector.PID != 0 {
 		if err := checkProcess(o.Root, o.Selector.PID); err != nil {
 			return err
@@ -97,8 +98,9 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 	}
 	r := newRunner(o, nil)
 	scan := process.ScanOptions{
-		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers, Timeout: r.o.Timeout,
-		Meant: r.o.Selector.meant(), Changed: r.takeChanged,
+		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers,
+		Timeout: r.o.Timeout,
+		Meant:   r.o.Selector.meant(), Changed: r.takeChanged,
 	}
 	give := func(s *Switched) {
 		r.mu.Lock()
@@ -106,25 +108,27 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 		r.changed = r.changed || s.Changed
 		report(s)
 	}
-	return process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {
-		named := r.o.Selector.PID != 0
-		if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
-			p, err = r.lookAgain(ctx, look.PID)
-			if err != nil && !errors.Is(err, process.ErrGone) {
-				give(&Switched{PID: look.PID, Err: timeIsOver(err)})
+	return process.ScanRetry(ctx, scan,
+		func(_ context.Context, p *process.Process, err error) *process.Later {
+			named := r.o.Selector.PID != 0
+			if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
+				p, err = r.lookAgain(ctx, look.PID)
+				if err != nil && !errors.Is(err, process.ErrGone) {
+					give(&Switched{PID: look.PID, Err: timeIsOver(err)})
+					return nil
+				}
+			}
+			switch {
+			case err != nil && named:
+				give(&Switched{PID: r.o.Selector.PID, Err: timeIsOver(err)})
+				return nil
+			case err != nil, !r.o.Selector.wants(p), p.Denied && !named:
 				return nil
 			}
-		}
-		switch {
-		case err != nil && named:
-			give(&Switched{PID: r.o.Selector.PID, Err: timeIsOver(err)})
-			return nil
-		case err != nil, !r.o.Selector.wants(p), p.Denied && !named:
-			return nil
-		}
-		s := &switching{b: b, r: r, run: ctx, give: give, on: on, until: time.Now().Add(r.o.Timeout), s: &Switched{PID: p.PID, Name: ShortName(p)}}
-		return s.attempt(ctx)
-	})
+			s := &switching{b: b, r: r, run: ctx, give: give, on: on,
+				until: time.Now().Add(r.o.Timeout), s: &Switched{PID: p.PID, Name: ShortName(p)}}
+			return s.attempt(ctx)
+		})
 }
 
 // lookAgain looks at a process that started other programs faster than it could be looked at. Of
@@ -164,12 +168,14 @@ func (s *switching) attempt(turn context.Context) *process.Later {
 		defer cancel()
 		s.n++
 		s.s.Changed, s.s.Err = s.b.switchOnce(ctx, s.s.PID, s.on)
-		if passing(s.s.Err) != nil && (s.r.o.Attempts <= 0 || s.n < s.r.o.Attempts) && s.run.Err() == nil {
+		if passing(s.s.Err) != nil && (s.r.o.Attempts <= 0 || s.n < s.r.o.Attempts) &&
+			s.run.Err() == nil {
 			return &process.Later{Pause: pause(s.n), Visit: s.attempt}
 		}
 	}
 	err := s.s.Err
-	if s.r.o.Selector.PID != 0 || !errors.Is(err, ErrNoEngine) && !errors.Is(err, ErrNoProcess) && !errors.Is(err, process.ErrGone) {
+	if s.r.o.Selector.PID != 0 || !errors.Is(err, ErrNoEngine) && !errors.Is(err, ErrNoProcess) &&
+		!errors.Is(err, process.ErrGone) {
 		s.give(s.s)
 	}
 	return nil
@@ -188,9 +194,10 @@ func (b *Libpulp) switchOnce(ctx context.Context, pid int, on bool) (changed boo
 	case on && state.Code == 0, !on && state.Code == libpulp.ErrBlocked:
 		return false, nil
 	}
-	_, err = t.r.Stop(ctx, tracer.Options{SuspendSeccomp: b.SuspendSeccomp}, func(s *libpulp.Session) error {
-		changed, err = s.SetPatchable(ctx, on)
-		return err
-	})
+	_, err = t.r.Stop(ctx, tracer.Options{SuspendSeccomp: b.SuspendSeccomp},
+		func(s *libpulp.Session) error {
+			changed, err = s.SetPatchable(ctx, on)
+			return err
+		})
 	return changed, pulpError(err)
 }

@@ -56,7 +56,8 @@ func TestManyGroups(t *testing.T) {
 					c.says(unpatched)
 				}
 				// What a filter forbids the native engine sees under the stop.
-				if expected != done && expected != engine.Unsure && (by != "native" || done != engine.Failed) {
+				if expected != done && expected != engine.Unsure &&
+					(by != "native" || done != engine.Failed) {
 					t.Errorf("dry run: %v, run: %v", expected, done)
 				}
 			})
@@ -82,7 +83,8 @@ func verdictOf(t *testing.T, c *child, o engine.Options) engine.Status {
 	for _, res := range r.Results {
 		errs = append(errs, res.Err)
 	}
-	if r.Status != engine.Changed && r.Status != engine.Failed && (!o.DryRun || r.Status != engine.Unsure) {
+	if r.Status != engine.Changed && r.Status != engine.Failed &&
+		(!o.DryRun || r.Status != engine.Unsure) {
 		t.Errorf("%v: %v", r.Status, errs)
 	}
 	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, process.ErrGone) }) {
@@ -102,7 +104,8 @@ func TestStarting(t *testing.T) {
 	must(t, unix.Mkfifo(fifo, 0o600))
 	program := gcc(t, "program/starting", "program.c", "-pthread", library(t, "a"))
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+fifo)
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+
+		fifo)
 	c := &child{targettest.Start(t, cmd), t, cmd.Process.Pid}
 	targettest.Await(t, "the loader", func() bool {
 		p, err := process.Look(t.Context(), c.pid, process.Options{})
@@ -110,10 +113,12 @@ func TestStarting(t *testing.T) {
 	})
 	ten := read(t, container(t, "a", 10))
 	for _, dry := range []bool{true, false} {
-		o := engine.Options{Containers: ten, Engines: onlyNative, Only: c.only(), Timeout: 200 * time.Millisecond, DryRun: dry, Attempts: 1}
+		o := engine.Options{Containers: ten, Engines: onlyNative, Only: c.only(),
+			Timeout: 200 * time.Millisecond, DryRun: dry, Attempts: 1}
 		reports, sum, err := runAll(t, o)
 		must(t, err)
-		if r := reports[c.pid]; r == nil || sum.Failed != 1 || !errors.Is(r.Err, process.ErrStarting) {
+		if r := reports[c.pid]; r == nil || sum.Failed != 1 ||
+			!errors.Is(r.Err, process.ErrStarting) {
 			t.Errorf("dry run %v: %+v, %+v", dry, r, sum)
 		}
 	}

@@ -19,12 +19,16 @@ func TestUnwind(t *testing.T) {
 		t.Skip("no g++: exceptions need it, and nothing else of lpbuild does")
 	}
 	const from = "../../native/testdata/" // from where gcc's sources are
-	lib := gcc(t, "unwind/libtarget.so", from+"library.c", "-shared", "-fPIC", "-fexceptions", "-fpatchable-function-entry=16,14", "-fcf-protection=none",
-		"-Wl,--hash-style=both", "-Wl,--build-id", "-Wl,-soname,libtarget.so")
+	lib := gcc(t, "unwind/libtarget.so", from+"library.c", "-shared", "-fPIC", "-fexceptions",
+		"-fpatchable-function-entry=16,14", "-fcf-protection=none", "-Wl,--hash-style=both",
+		"-Wl,--build-id", "-Wl,-soname,libtarget.so")
 	plain := gcc(t, "unwind/plain.o", from+"handlers.c", "-c", "-DNAME=plain")
-	exceptions := gcc(t, "unwind/exceptions.o", from+"handlers.c", "-c", "-DNAME=exceptions", "-fexceptions")
-	program := gcc(t, "unwind/program", from+"unwind.cc", plain, exceptions, lib, "-Wl,-rpath,"+filepath.Dir(lib), "-lstdc++", "-pthread")
-	path, container := filepath.Join(builds.Dir, "libtarget_livepatch1.so"), gcc(t, "unwind/patch.so", from+"patch.c", "-shared", "-fPIC", "-Wl,--build-id")
+	exceptions := gcc(t, "unwind/exceptions.o", from+"handlers.c", "-c", "-DNAME=exceptions",
+		"-fexceptions")
+	program := gcc(t, "unwind/program", from+"unwind.cc", plain, exceptions, lib, "-Wl,-rpath,"+
+		filepath.Dir(lib), "-lstdc++", "-pthread")
+	path, container := filepath.Join(builds.Dir, "libtarget_livepatch1.so"),
+		gcc(t, "unwind/patch.so", from+"patch.c", "-shared", "-fPIC", "-Wl,--build-id")
 	must(t, packOnce(container, path, lib, ulp.PackOptions{}, []string{"calls:calls_lp"}))
 	for name, preload := range flavours(t) {
 		cmd := exec.Command(program)
@@ -32,11 +36,16 @@ func TestUnwind(t *testing.T) {
 		c := run(t, cmd)
 		for _, patched := range []bool{false, true} {
 			if patched {
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, path), Engines: []engine.Engine{&engine.Libpulp{}}}))
+				c.is(engine.Changed, nil,
+					c.one(engine.Options{Containers: read(t, path),
+						Engines: []engine.Engine{&engine.Libpulp{}}}))
 			}
 			for how, want := range map[string]string{
-				"pass": "outside, caught 7", "below": "inside", "above": "caught 8", "meanwhile": "inside called, caught 9",
-				"cancel": "inner exceptions middle plain top", "busy": "inner exceptions middle plain top", "exit": "inner exceptions middle plain top",
+				"pass": "outside, caught 7", "below": "inside", "above": "caught 8",
+				"meanwhile": "inside called, caught 9",
+				"cancel":    "inner exceptions middle plain top",
+				"busy":      "inner exceptions middle plain top",
+				"exit":      "inner exceptions middle plain top",
 			} {
 				if _, err := io.WriteString(c.In, how+"\n"); err != nil {
 					t.Fatal(err)

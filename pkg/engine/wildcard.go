@@ -29,7 +29,8 @@ func (w Wildcard) String() string { return w.pattern }
 // lengths.
 func (w Wildcard) Match(s string) bool {
 	p := w.pattern
-	starred, after, from := false, "", "" // the last "*": what follows it in the pattern, and where in s that was tried
+	// the last "*": what follows it in the pattern, and where in s that was tried
+	starred, after, from := false, "", ""
 	for p != "" || s != "" {
 		if p != "" && p[0] == '*' {
 			p = p[1:]
@@ -151,8 +152,10 @@ func member(set string, escape bool) (rune, string) {
 }
 
 var classes = map[string]func(rune) bool{
-	"alpha": unicode.IsLetter, "digit": unicode.IsDigit, "upper": unicode.IsUpper, "lower": unicode.IsLower,
-	"space": unicode.IsSpace, "punct": unicode.IsPunct, "cntrl": unicode.IsControl, "print": unicode.IsPrint,
+	"alpha": unicode.IsLetter, "digit": unicode.IsDigit, "upper": unicode.IsUpper,
+	"lower": unicode.IsLower,
+	"space": unicode.IsSpace, "punct": unicode.IsPunct, "cntrl": unicode.IsControl,
+	"print": unicode.IsPrint,
 	"alnum": func(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) },
 	"graph": func(c rune) bool { return unicode.IsGraphic(c) && !unicode.IsSpace(c) },
 	"blank": func(c rune) bool { return c == ' ' || c == '\t' },

@@ -11,12 +11,18 @@ func TestWildcard(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"", "", true}, {"", "a", false}, {"a", "", false}, {"*", "", true}, {"*", "a/b.c", true}, {"?", "ä", true}, {"?", "ab", false},
-		{"nginx", "nginx", true}, {"nginx", "nginx2", false}, {"ng*x", "nginx", true}, {"*ginx*", "nginx", true},
-		{"a*b*c", "aXbYbZc", true}, {"a*b*c", "aXbYbZ", false}, {"*a", "baa", true}, {"a*", "ba", false},
-		{"[a-c]x", "bx", true}, {"[a-c]x", "dx", false}, {"[!a-c]x", "dx", true}, {"[^a-c]x", "bx", false},
-		{"[]]x", "]x", true}, {"[]-a]", "_", true}, {"[[:digit:]]*", "7up", true}, {"[[:digit:]]*", "up", false}, {"[[:nonsense:]]", "n", false},
-		{"[a-]", "-", true}, {"[", "[", true}, {"[a", "[a", true}, {`\*`, "*", true}, {`\*`, "a", false}, {`[\]]`, "]", true}, {`\`, `\`, true},
+		{"", "", true}, {"", "a", false}, {"a", "", false}, {"*", "", true}, {"*", "a/b.c", true},
+		{"?", "ä", true}, {"?", "ab", false},
+		{"nginx", "nginx", true}, {"nginx", "nginx2", false}, {"ng*x", "nginx", true},
+		{"*ginx*", "nginx", true},
+		{"a*b*c", "aXbYbZc", true}, {"a*b*c", "aXbYbZ", false}, {"*a", "baa", true},
+		{"a*", "ba", false},
+		{"[a-c]x", "bx", true}, {"[a-c]x", "dx", false}, {"[!a-c]x", "dx", true},
+		{"[^a-c]x", "bx", false},
+		{"[]]x", "]x", true}, {"[]-a]", "_", true}, {"[[:digit:]]*", "7up", true},
+		{"[[:digit:]]*", "up", false}, {"[[:nonsense:]]", "n", false},
+		{"[a-]", "-", true}, {"[", "[", true}, {"[a", "[a", true}, {`\*`, "*", true},
+		{`\*`, "a", false}, {`[\]]`, "]", true}, {`\`, `\`, true},
 		{"*.so", ".so", true}, {"a\nb", "a\nb", true},
 	} {
 		if got := NewWildcard(tc.pattern).Match(tc.name); got != tc.want {
@@ -40,7 +46,8 @@ func FuzzWildcard(f *testing.F) {
 	f.Add("a*[!b-d]?", "abcde")
 	f.Add(`[[:alpha:]-]*\*`, "x-*")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if len(pattern) > 12 || len(name) > 12 || !utf8.ValidString(pattern) || !utf8.ValidString(name) {
+		if len(pattern) > 12 || len(name) > 12 || !utf8.ValidString(pattern) ||
+			!utf8.ValidString(name) {
 			return
 		}
 		w := NewWildcard(pattern)
@@ -74,8 +81,10 @@ func TestMatchBeginning(t *testing.T) {
 		pattern, beginning string
 		want               bool
 	}{
-		{"systemd-journald", "systemd-journal", true}, {"systemd-journal", "systemd-journal", true}, {"no-process-has-this-name", "systemd-journal", false},
-		{"system", "systemd-journal", false}, {"sys*", "systemd-journal", true}, {"*", "x", true}, {"?ystemd-[jk]ournald", "systemd-journal", true},
+		{"systemd-journald", "systemd-journal", true}, {"systemd-journal", "systemd-journal", true},
+		{"no-process-has-this-name", "systemd-journal", false},
+		{"system", "systemd-journal", false}, {"sys*", "systemd-journal", true}, {"*", "x", true},
+		{"?ystemd-[jk]ournald", "systemd-journal", true},
 		{"?ystemd-[kl]ournald", "systemd-journal", false}, {"", "x", false}, {"x", "", true},
 	} {
 		if got := NewWildcard(tc.pattern).MatchBeginning(tc.beginning); got != tc.want {

@@ -20,12 +20,14 @@ import (
 
 // stock is a build of the library without NOPs, and a live patch for it that says "entries: any".
 func stock(t *testing.T) (lib, patch string) {
-	lib = gcc(t, "stock/libtarget.so", "library.c", "-DSTOCK", "-shared", "-fPIC", "-O0", "-Wl,-soname,libtarget.so", "-fcf-protection=none",
+	lib = gcc(t, "stock/libtarget.so", "library.c", "-DSTOCK", "-shared", "-fPIC", "-O0",
+		"-Wl,-soname,libtarget.so", "-fcf-protection=none",
 		"-Wl,--build-id=0x57040c57040c57040c57040c57040c57040c5704")
 	plain := gcc(t, "plain10.so", "container.c", "-shared", "-fPIC", "-Wl,--build-id", "-DTENS=10")
 	patch, err := builds.Once("pack stock", func() (string, error) {
 		path := filepath.Join(builds.Dir, "libtarget_stock.so")
-		return path, packOnce(plain, path, lib, ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, []string{"one:one_lp"})
+		return path, packOnce(plain, path, lib,
+			ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, []string{"one:one_lp"})
 	})
 	must(t, err)
 	return lib, patch
@@ -36,7 +38,8 @@ func kept(t *testing.T, name string) *child {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(fifo, 0o600))
 	c := start(t, "a", "", name, "FIFO="+fifo)
-	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp")), Engines: onlyNative}
+	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp",
+		"blocks:blocks_lp")), Engines: onlyNative}
 	c.is(engine.Changed, nil, c.one(o))
 	t.Cleanup(c.enter(fifo))
 	o.Revert = true
@@ -59,8 +62,10 @@ func zoo(t *testing.T) map[string]*child {
 	must(t, os.WriteFile(gone, data, 0o755))
 	animals := map[string]*child{
 		"nops": start(t, "a", "", "zoo_nops"), "libpulp": start(t, "a", standIn(t), "zoo_libpulp"),
-		"stock": with(lib, "zoo_stock"), "libpulp, no NOPs": with(lib, "zoo_nonops", "LD_PRELOAD="+standIn(t)), "other build": start(t, "bb", "", "zoo_other"),
-		"static":     run(t, exec.Command(gcc(t, "zoo_static", "program.c", "-static", "-pthread", sources+"library.c"))),
+		"stock": with(lib, "zoo_stock"), "libpulp, no NOPs": with(lib, "zoo_nonops", "LD_PRELOAD="+
+			standIn(t)), "other build": start(t, "bb", "", "zoo_other"),
+		"static": run(t, exec.Command(gcc(t, "zoo_static", "program.c", "-static", "-pthread",
+			sources+"library.c"))),
 		"opted out":  start(t, "a", "", "zoo_out", "LIBPULP_DISABLE_ON_PATH=*"),
 		"allowing":   start(t, "a", preload, "zoo_allow", "ZOO=allow"),
 		"denying":    start(t, "a", preload, "zoo_deny", "ZOO=deny"),
@@ -73,9 +78,11 @@ func zoo(t *testing.T) map[string]*child {
 		"of 32 bits": bits32(t),
 	}
 	must(t, os.Remove(gone))
-	animals["patched"].one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto()})
+	animals["patched"].one(engine.Options{Containers: read(t, container(t, "a", 10)),
+		Engines: auto()})
 	job := exec.Command(os.Args[0])
-	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=tracer", "ENGINE_TEST_PIDS="+strconv.Itoa(animals["traced"].pid))
+	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=tracer", "ENGINE_TEST_PIDS="+
+		strconv.Itoa(animals["traced"].pid))
 	run(t, job)
 	for i, f := range targettest.Freezers(t) {
 		c := start(t, "a", "", "zoo_frozen")
@@ -95,7 +102,8 @@ func bits32(t *testing.T) *child {
 		t.Logf("left out: programs of 32 bits: %v", err)
 		return nil
 	}
-	lib := gcc(t, "bits32/libtarget.so", source, "-DLIBRARY", "-m32", "-nostdlib", "-shared", "-fPIC", "-Wl,-soname,libtarget.so")
+	lib := gcc(t, "bits32/libtarget.so", source, "-DLIBRARY", "-m32", "-nostdlib", "-shared",
+		"-fPIC", "-Wl,-soname,libtarget.so")
 	return run(t, exec.Command(program, lib))
 }
 
@@ -110,18 +118,22 @@ func TestOneDecision(t *testing.T) {
 		}
 		o := engine.Options{Containers: cs, Engines: auto(), DryRun: true, Timeout: 2 * time.Second}
 		dry := c.one(o)
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto(), Stock: true})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(),
+			Engines: auto(), Stock: true})
 		if err != nil || len(list) != 1 {
 			t.Fatalf("%s: %v, %v", name, list, err)
 		}
 		s := list[0]
 		o.DryRun = false
 		did := c.one(o)
-		said := fmt.Sprintf("%s: a dry run says %v (%v), status %v (%v, %v), a run %v (%v)", name, dry.Status, errorsOf(dry), s.Takes(),
-			s.Disabled, s.Unsure, did.Status, append(errorsOf(did), did.Err))
+		said := fmt.Sprintf("%s: a dry run says %v (%v), status %v (%v, %v), a run %v (%v)", name,
+			dry.Status, errorsOf(dry), s.Takes(), s.Disabled, s.Unsure, did.Status,
+			append(errorsOf(did), did.Err))
 		t.Log(said)
-		if unread := strings.HasSuffix(name, "ing") && !engine.MaySuspendSeccomp(); unread { // filters that this process cannot read
-			if dry.Status != engine.Failed || did.Status != engine.Failed || s.Unsure == nil || s.Takes() {
+		if unread := strings.HasSuffix(name, "ing") && !engine.MaySuspendSeccomp(); unread {
+			// filters that this process cannot read
+			if dry.Status != engine.Failed || did.Status != engine.Failed || s.Unsure == nil ||
+				s.Takes() {
 				t.Error(said)
 			}
 			continue
@@ -140,9 +152,11 @@ func TestOneDecision(t *testing.T) {
 		if want := map[bool]int{true: 3}[name == "leftover"]; s.Left.Mappings != want {
 			t.Errorf("%s: %d mappings are left, want %d", name, s.Left.Mappings, want)
 		}
-		if wants := map[string]engine.Status{"nops": engine.Changed, "stock": engine.Changed, "allowing": engine.Changed,
-			"denying": engine.Skipped, "traced": engine.Failed, "static": engine.Skipped, "patched": engine.Already,
-			"leftover": engine.Changed, "kept": engine.Changed, "deleted": engine.Changed, "opted out": engine.Skipped}; name != "" {
+		if wants := map[string]engine.Status{"nops": engine.Changed, "stock": engine.Changed,
+			"allowing": engine.Changed, "denying": engine.Skipped, "traced": engine.Failed,
+			"static": engine.Skipped, "patched": engine.Already, "leftover": engine.Changed,
+			"kept": engine.Changed, "deleted": engine.Changed,
+			"opted out": engine.Skipped}; name != "" {
 			if want, ok := wants[name]; ok && did.Status != want {
 				t.Errorf("%s, want %v", said, want)
 			}
@@ -155,7 +169,8 @@ func TestOneDecision(t *testing.T) {
 // a thread still needs stays.
 func TestLeftovers(t *testing.T) {
 	preload := gcc(t, "constructor.so", "../../testdata/constructor.c", "-shared", "-fPIC")
-	for name, o := range map[string]engine.Options{"leftovers": {Leftovers: true}, "revert all": {RevertAll: "libtarget.so"}} {
+	for name, o := range map[string]engine.Options{"leftovers": {Leftovers: true},
+		"revert all": {RevertAll: "libtarget.so"}} {
 		c := start(t, "a", preload, "left_"+strings.Fields(name)[0], "ZOO=left")
 		o.Engines, o.DryRun = auto(), true
 		c.one(o)
@@ -164,7 +179,8 @@ func TestLeftovers(t *testing.T) {
 		}
 		o.DryRun = false
 		r := c.one(o)
-		if want := map[bool]engine.Status{true: engine.Changed, false: engine.Already}[o.Leftovers]; r.Status != want {
+		if want := map[bool]engine.Status{true: engine.Changed,
+			false: engine.Already}[o.Leftovers]; r.Status != want {
 			t.Errorf("%s: %v, %v", name, r.Status, errorsOf(r))
 		}
 		if strings.Contains(c.allMaps(), "lpbuild:") {
@@ -178,7 +194,8 @@ func TestLeftovers(t *testing.T) {
 	c := kept(t, "left_kept")
 	c.is(engine.Skipped, engine.ErrKept, c.one(engine.Options{Leftovers: true, Engines: auto()}))
 	name := engine.NewWildcard("left_*")
-	reports, sum, err := runAll(t, engine.Options{Leftovers: true, Engines: auto(), Selector: engine.Selector{Name: &name}})
+	reports, sum, err := runAll(t, engine.Options{Leftovers: true, Engines: auto(),
+		Selector: engine.Selector{Name: &name}})
 	if err != nil || len(reports) != 1 || sum.Skipped != 1 { // the others have nothing
 		t.Errorf("%v, %+v, %v", reports, sum, err)
 	}

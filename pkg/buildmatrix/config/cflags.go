@@ -17,8 +17,10 @@ import (
 // plainFlags matches flags that are complete in themselves, and name no file.
 var plainFlags = lazyregexp.New(`^(?:` + strings.Join([]string{
 	`-O(?:[0-3sgz]|fast)?`,
-	`-g(?:[0-3]|gdb[0-3]?|dwarf(?:-[2-5])?|no-[a-z-]+|-?z(?:=[a-z]+)?|column-info|statement-frontiers|variable-location-views)?`,
-	`-(?:ansi|pedantic|pedantic-errors|w|pipe|pthread|s|rdynamic|nostdinc|nostdlib|nodefaultlibs|nostartfiles|static-libgcc|shared-libgcc|undef|traditional-cpp)`,
+	`-g(?:[0-3]|gdb[0-3]?|dwarf(?:-[2-5])?|no-[a-z-]+|-?z(?:=[a-z]+)?|column-info|` +
+		`statement-frontiers|variable-location-views)?`,
+	`-(?:ansi|pedantic|pedantic-errors|w|pipe|pthread|s|rdynamic|nostdinc|nostdlib|nodefaultlibs|` +
+		`nostartfiles|static-libgcc|shared-libgcc|undef|traditional-cpp)`,
 	`-std=[a-z0-9+:]+`,
 	`-W(?:no-)?[a-z][a-z0-9+-]*(?:=[A-Za-z0-9_,.()*-]+)?`, // -Wl,… and the like have a comma
 	`-[DU][A-Za-z_][A-Za-z0-9_]*(?:\([^)]*\))?(?:=.*)?`,
@@ -26,17 +28,23 @@ var plainFlags = lazyregexp.New(`^(?:` + strings.Join([]string{
 	`-x(?:c|c\+\+|assembler|assembler-with-cpp|none)`,
 	`-m[a-z0-9][a-z0-9.-]*(?:=[A-Za-z0-9_+,.=-]+)?`,
 	`-f(?:no-)?[a-z][a-z0-9+-]*`,
-	`-f(?:visibility|patchable-function-entry|cf-protection|ffp-contract|fp-contract|tls-model|macro-prefix-map|file-prefix-map|debug-prefix-map` +
-		`|align-[a-z]+|max-errors|message-length|diagnostics-[a-z-]+|inline-limit|abi-version|stack-clash-protection|zero-call-used-regs` +
-		`|lto|lto-compression-level|lto-partition|constexpr-[a-z-]+|template-depth|excess-precision|trivial-auto-var-init|strict-flex-arrays` +
-		`|sanitize|no-sanitize|input-charset|exec-charset|tabstop|ivar-visibility|vect-cost-model|simd-cost-model|random-seed)=[A-Za-z0-9_+:,./=-]*`,
+	`-f(?:visibility|patchable-function-entry|cf-protection|ffp-contract|fp-contract|tls-model|` +
+		`macro-prefix-map|file-prefix-map|debug-prefix-map` +
+		`|align-[a-z]+|max-errors|message-length|diagnostics-[a-z-]+|inline-limit|abi-version|` +
+		`stack-clash-protection|zero-call-used-regs` +
+		`|lto|lto-compression-level|lto-partition|constexpr-[a-z-]+|template-depth|` +
+		`excess-precision|trivial-auto-var-init|strict-flex-arrays` +
+		`|sanitize|no-sanitize|input-charset|exec-charset|tabstop|ivar-visibility|` +
+		`vect-cost-model|simd-cost-model|random-seed)=[A-Za-z0-9_+:,./=-]*`,
 }, "|") + `)$`)
 
 // writingFlags are beginnings of flags that look plain, and have the compiler run or write more.
-var writingFlags = []string{"-fplugin", "-fdump", "-fsave-", "-fstack-usage", "-fcallgraph-info", "-fprofile", "-fauto-profile", "-ftest-coverage",
-	"-fbranch-probabilities", "-fcompare-debug", "-fopt-info", "-frepo", "-fmodule", "-fada-spec", "-fgo-", "-fpch", "-fworking-directory-",
-	"-fdiagnostics-format", "-fdiagnostics-add-output", "-fdiagnostics-set-output", "-fwpa", "-fltrans", "-fuse-linker-plugin", "-gsplit-dwarf", "-fuse-ld",
-	"-foffload", "-fself-test", "-fpreprocessed", "-fdirectives-only"}
+var writingFlags = []string{"-fplugin", "-fdump", "-fsave-", "-fstack-usage", "-fcallgraph-info",
+	"-fprofile", "-fauto-profile", "-ftest-coverage", "-fbranch-probabilities", "-fcompare-debug",
+	"-fopt-info", "-frepo", "-fmodule", "-fada-spec", "-fgo-", "-fpch", "-fworking-directory-",
+	"-fdiagnostics-format", "-fdiagnostics-add-output", "-fdiagnostics-set-output", "-fwpa",
+	"-fltrans", "-fuse-linker-plugin", "-gsplit-dwarf", "-fuse-ld", "-foffload", "-fself-test",
+	"-fpreprocessed", "-fdirectives-only"}
 
 // pathFlags take a directory or a file of the package, or one of the system's below /usr, in the
 // same word or in the next one.
@@ -48,16 +56,20 @@ var wordFlags = []string{"-D", "-U", "-l", "-x"}
 // linkerFlags matches what the linker may be told by -Wl, word by word.
 var linkerFlags = lazyregexp.New(`^(?:` + strings.Join([]string{
 	`-z`, `-u`, `-h`, `-soname`, `-rpath`, // each with the next word
-	`--?(?:no-)?(?:as-needed|gc-sections|undefined|undefined-version|allow-shlib-undefined|export-dynamic|relax|copy-dt-needed-entries|eh-frame-hdr|warn-[a-z-]+|fatal-warnings|demangle)`,
+	`--?(?:no-)?(?:as-needed|gc-sections|undefined|undefined-version|allow-shlib-undefined|` +
+		`export-dynamic|relax|copy-dt-needed-entries|eh-frame-hdr|warn-[a-z-]+|fatal-warnings|` +
+		`demangle)`,
 	`--(?:enable|disable)-new-dtags`,
 	`-Bsymbolic(?:-functions)?`, `-Bsymbolic-non-weak(?:-functions)?`, `-Bgroup`,
-	`--hash-style=[a-z]+`, `--build-id(?:=[a-z0-9]+)?`, `--compress-debug-sections=[a-z-]+`, `--sort-[a-z]+(?:=[a-z]+)?`, `--icf=[a-z]+`,
+	`--hash-style=[a-z]+`, `--build-id(?:=[a-z0-9]+)?`, `--compress-debug-sections=[a-z-]+`,
+	`--sort-[a-z]+(?:=[a-z]+)?`, `--icf=[a-z]+`,
 	`--(?:wrap|defsym|undefined|exclude-libs|require-defined)=[A-Za-z0-9_.=+:@$-]+`,
 	`-[sxX]`, `-l[A-Za-z0-9_][A-Za-z0-9_.+-]*`, `-O[0-9]?`, `--?(?:soname|rpath)=.*`,
 }, "|") + `)$`)
 
 // assemblerFlags matches what the assembler may be told by -Wa, word by word.
-var assemblerFlags = lazyregexp.New(`^(?:--(?:no)?execstack|--(?:no-)?warn|-W|--fatal-warnings|--divide|-m[a-z0-9-]+(?:=[a-z0-9+.]+)?|--gdwarf-[2-5]|-g)$`)
+var assemblerFlags = lazyregexp.New(`^(?:--(?:no)?execstack|--(?:no-)?warn|-W|--fatal-warnings|` +
+	`--divide|-m[a-z0-9-]+(?:=[a-z0-9+.]+)?|--gdwarf-[2-5]|-g)$`)
 
 // flagChecker checks a list of flags, one after the other.
 type flagChecker struct {
@@ -86,7 +98,8 @@ func (c *flagChecker) check(s string) error {
 			return isPathOf(flag, path)
 		}
 	}
-	if tool, words, ok := strings.Cut(s, ","); ok && (tool == "-Wl" || tool == "-Wa" || tool == "-Wp") {
+	if tool, words, ok := strings.Cut(s, ","); ok && (tool == "-Wl" || tool == "-Wa" ||
+		tool == "-Wp") {
 		return areWords(s, tool, strings.Split(words, ","))
 	}
 	return isPlain(s)
@@ -104,7 +117,8 @@ func (c *flagChecker) end() error {
 // package need not have.
 func isPathOf(flag, path string) error {
 	if !filepath.IsLocal(path) && !strings.HasPrefix(filepath.Clean(path), "/usr/") {
-		return fmt.Errorf("%q: %s is outside the package folder: the source package would lack it", flag, path)
+		return fmt.Errorf("%q: %s is outside the package folder: the source package would lack it",
+			flag, path)
 	}
 	return nil
 }
@@ -117,14 +131,17 @@ func isPlain(s string) error {
 	case writes || !plainFlags().MatchString(s):
 		return notAllowed(s)
 	case strings.HasPrefix(s, "-m") && strings.HasSuffix(s, "=native"):
-		return fmt.Errorf("%q: the live patch would need the CPU of the machine that builds it: name one that all customers have", s)
+		return fmt.Errorf("%q: the live patch would need the CPU of the machine that builds it: "+
+			"name one that all customers have", s)
 	}
 	return nil
 }
 
 func notAllowed(s string) error {
-	return fmt.Errorf("%q is not a flag that a package may use: some flags let the compiler run or write something else, so only those are accepted "+
-		"that are known not to (-O, -g, -std=, -W, -D, -U, -f, -m, -l, and -I, -L and -include below the package folder or /usr)", s)
+	return fmt.Errorf("%q is not a flag that a package may use: some flags let the compiler run "+
+		"or write something else, so only those are accepted "+
+		"that are known not to (-O, -g, -std=, -W, -D, -U, -f, -m, -l, and -I, -L and -include "+
+		"below the package folder or /usr)", s)
 }
 
 // areWords checks what is passed on to another tool.
@@ -147,9 +164,12 @@ func areWords(s, tool string, words []string) error {
 			if err := isPathOf(s, script); err != nil {
 				return err
 			}
-		case tool == "-Wl" && linkerFlags().MatchString(w), tool == "-Wa" && assemblerFlags().MatchString(w):
-			argument = tool == "-Wl" && slices.Contains([]string{"-z", "-u", "-h", "-soname", "-rpath"}, w)
-		case tool == "-Wp" && (strings.HasPrefix(w, "-D") || strings.HasPrefix(w, "-U")) && isPlain(w) == nil:
+		case tool == "-Wl" && linkerFlags().MatchString(w), tool == "-Wa" &&
+			assemblerFlags().MatchString(w):
+			argument = tool == "-Wl" &&
+				slices.Contains([]string{"-z", "-u", "-h", "-soname", "-rpath"}, w)
+		case tool == "-Wp" && (strings.HasPrefix(w, "-D") || strings.HasPrefix(w, "-U")) &&
+			isPlain(w) == nil:
 		default:
 			return notAllowed(s)
 		}

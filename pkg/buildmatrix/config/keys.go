@@ -15,15 +15,16 @@ import (
 // Key describes a key of lpbuild.yaml, for the reference, the man page and the JSON Schema. It is
 // read from the structs that hold the configuration; see [Config].
 type Key struct {
-	Name     string   // as it is written: "url"
-	Path     string   // from the top: "repositories[].url"
-	Doc      string   // sentences, with the line breaks of the source
-	Form     Form     // of the value
-	Required bool     // the mapping that the key belongs to must have it
-	Default  string   // "" if there is none that can be written
-	Values   []string // all that is allowed, of each element if Form is TextList; nil for no such list
-	Example  string   // a value as it is written in YAML; "" for a mapping and for a list of mappings
-	Keys     []Key    // of the mapping, or of each mapping in the list
+	Name     string // as it is written: "url"
+	Path     string // from the top: "repositories[].url"
+	Doc      string // sentences, with the line breaks of the source
+	Form     Form   // of the value
+	Required bool   // the mapping that the key belongs to must have it
+	Default  string // "" if there is none that can be written
+	// all that is allowed, of each element if Form is TextList; nil for no such list
+	Values  []string
+	Example string // a value as it is written in YAML; "" for a mapping and for a list of mappings
+	Keys    []Key  // of the mapping, or of each mapping in the list
 }
 
 // Form is the form of a value in lpbuild.yaml.
@@ -78,7 +79,8 @@ func fieldDocs() (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ParseComments|parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), name, text,
+			parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}
@@ -109,17 +111,21 @@ func keysOf(t reflect.Type, path string, docs map[string]string) ([]Key, error) 
 			continue
 		}
 		k := Key{
-			Name: name, Path: path + name, Doc: docs[t.Name()+"."+field.Name], Required: field.Tag.Get("required") == "true",
-			Default: field.Tag.Get("default"), Values: strings.Fields(field.Tag.Get("values")), Example: field.Tag.Get("example"),
+			Name: name, Path: path + name, Doc: docs[t.Name()+"."+field.Name],
+			Required: field.Tag.Get("required") == "true",
+			Default:  field.Tag.Get("default"), Values: strings.Fields(field.Tag.Get("values")),
+			Example: field.Tag.Get("example"),
 		}
 		if k.Doc == "" {
-			return nil, fmt.Errorf("%s.%s: there is no comment above the field", t.Name(), field.Name)
+			return nil, fmt.Errorf("%s.%s: there is no comment above the field", t.Name(),
+				field.Name)
 		}
 		var err error
 		switch {
 		case isNested: // a mapping with one key, for which there is no struct
 			k.Form = Acceptance
-			k.Keys = []Key{{Name: inner, Path: k.Path + "." + inner, Doc: "The reason, one line of text.", Form: Text, Required: true}}
+			k.Keys = []Key{{Name: inner, Path: k.Path + "." + inner,
+				Doc: "The reason, one line of text.", Form: Text, Required: true}}
 		case field.Type.Kind() == reflect.Slice && field.Type.Elem().Kind() == reflect.Struct:
 			k.Form = MappingList
 			k.Keys, err = keysOf(field.Type.Elem(), k.Path+"[].", docs)
@@ -158,5 +164,6 @@ func plainForm(field reflect.StructField) (Form, error) {
 	case kind == reflect.Slice:
 		return TextList, nil
 	}
-	return "", fmt.Errorf("%s: a value of the type %s has no form in %s", field.Name, field.Type, FileName)
+	return "", fmt.Errorf("%s: a value of the type %s has no form in %s", field.Name, field.Type,
+		FileName)
 }

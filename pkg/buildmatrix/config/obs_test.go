@@ -10,7 +10,8 @@ import (
 
 func TestConfigOBS(t *testing.T) {
 	dir := packageFolder(t)
-	write(t, filepath.Join(dir, FileName), validConfig+"obs:\n  flavor-builds: 10\n  release-project: SUSE:SLE-15-SP5:Update\n  incident-project: SUSE:Maintenance\n")
+	write(t, filepath.Join(dir, FileName), validConfig+"obs:\n  flavor-builds: 10\n  "+
+		"release-project: SUSE:SLE-15-SP5:Update\n  incident-project: SUSE:Maintenance\n")
 	c, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,8 @@ func (c *Config) readArch(d *document, n *yaml.Node) {
 	switch {
 	case name == "":
 	case arch.Machine() == 0:
-		d.add(n, fmt.Sprintf("arch: %q is not known", name), "known are x86_64, ppc64le and aarch64")
+		d.add(n, fmt.Sprintf("arch: %q is not known", name),
+			"known are x86_64, ppc64le and aarch64")
 	case slices.Contains(c.Arch, arch):
 		d.add(n, fmt.Sprintf("arch: %q occurs twice", name), "")
 	default:
@@ -89,7 +90,8 @@ func (c *Config) readRepository(d *document, n *yaml.Node) {
 	}, requiredKeys[Repository]()...)
 	if len(d.findings) == before && len(r.Keys) == 0 && !r.Unsigned {
 		d.add(n, "repository: neither keys nor unsigned: true",
-			"pin the keys that sign it (keys: [keys/vendor.asc]); \"unsigned: true\" trusts whoever can answer for that URL")
+			"pin the keys that sign it (keys: [keys/vendor.asc]); \"unsigned: true\" trusts "+
+				"whoever can answer for that URL")
 	}
 	if len(r.Keys) > 0 && r.Unsigned {
 		d.add(n, "repository: keys and unsigned: true contradict each other", "")
@@ -104,7 +106,9 @@ func (c *Config) readPackage(d *document, n *yaml.Node) {
 		"builds": d.readRange(&p.Builds),
 		"since":  d.readAge("since", &p.Since),
 	}, requiredKeys[Package]()...)
-	if slices.ContainsFunc(c.Packages, func(o Package) bool { return o.Name == p.Name && p.Name != "" }) {
+	if slices.ContainsFunc(c.Packages, func(o Package) bool {
+		return o.Name == p.Name && p.Name != ""
+	}) {
 		d.add(n, fmt.Sprintf("package %q occurs twice", p.Name), "")
 	}
 	c.Packages = append(c.Packages, p)
@@ -116,7 +120,9 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 		"library":     d.string("library", &p.Library, isLibrary),
 		"description": c.fileReader(d, "description", &p.Description),
 		"sources": func(n *yaml.Node) {
-			d.sequence(n, "sources", false, func(n *yaml.Node) { c.readFile(d, n, "sources", &p.Sources) })
+			d.sequence(n, "sources", false, func(n *yaml.Node) {
+				c.readFile(d, n, "sources", &p.Sources)
+			})
 		},
 		"cflags": func(n *yaml.Node) {
 			var flags flagChecker
@@ -130,10 +136,12 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 				d.add(n, "cflags: "+err.Error(), "")
 			}
 		},
-		"builds":    d.readRange(&p.Builds),
-		"clones":    d.readAccepted("clones", "scale.constprop.0 does not reach the loop", &p.Clones),
+		"builds": d.readRange(&p.Builds),
+		"clones": d.readAccepted("clones", "scale.constprop.0 does not reach the loop",
+			&p.Clones),
 		"recursion": d.readAccepted("recursion", "it skips the detour", &p.Recursion),
-		"overlaps":  d.readAccepted("overlaps", "both replace version() by the same code", &p.Overlaps),
+		"overlaps": d.readAccepted("overlaps", "both replace version() by the same code",
+			&p.Overlaps),
 		"unwinding": d.string("unwinding", (*string)(&p.Unwinding), isUnwinding),
 		"test":      c.fileReader(d, "test", &p.Test),
 	}, requiredKeys[Patch]()...)
@@ -145,7 +153,8 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 func (d *document) readAccepted(key, example string, to *string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.MappingNode {
-			d.add(n, key+": only accept, with a reason, belongs here", fmt.Sprintf("for example: %s: {accept: %q}", key, example))
+			d.add(n, key+": only accept, with a reason, belongs here",
+				fmt.Sprintf("for example: %s: {accept: %q}", key, example))
 			return
 		}
 		d.mapping(n, key, fields{"accept": d.string("accept", to, isTagLine)}, "accept")
@@ -197,7 +206,8 @@ func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) 
 		return
 	}
 	if !filepath.IsLocal(name) {
-		d.add(n, fmt.Sprintf("%s: %q is outside the package folder", what, name), "copy it in: the source package must hold all that a build needs")
+		d.add(n, fmt.Sprintf("%s: %q is outside the package folder", what, name),
+			"copy it in: the source package must hold all that a build needs")
 		return
 	}
 	info, err := os.Stat(c.File(name))
@@ -209,7 +219,8 @@ func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) 
 	case !info.Mode().IsRegular():
 		d.add(n, fmt.Sprintf("%s: %s is not a file", what, c.File(name)), "")
 	case !StaysIn(c.Dir, name):
-		d.add(n, fmt.Sprintf("%s: %q leads out of the package folder by a symbolic link", what, name), "copy the file in")
+		d.add(n, fmt.Sprintf("%s: %q leads out of the package folder by a symbolic link", what,
+			name), "copy the file in")
 	default:
 		*to = append(*to, filepath.ToSlash(filepath.Clean(name)))
 	}
@@ -237,7 +248,8 @@ func CheckPackageName(s string) error {
 }
 
 func tooLong(s string) error {
-	return fmt.Errorf("\"%.20s...\" has %d characters: no more than %d fit into the names of files", s, len(s), maxName)
+	return fmt.Errorf("\"%.20s...\" has %d characters: no more than %d fit into the names of files",
+		s, len(s), maxName)
 }
 
 func isPackageVersion(s string) error {
@@ -245,7 +257,8 @@ func isPackageVersion(s string) error {
 		return tooLong(s)
 	}
 	if !packageVersion().MatchString(s) {
-		return fmt.Errorf("%q is not a version that RPM takes: letters, digits and . _ + ~ ^ only", s)
+		return fmt.Errorf("%q is not a version that RPM takes: letters, digits and . _ + ~ ^ only",
+			s)
 	}
 	return nil
 }
@@ -286,10 +299,12 @@ func isLibrary(s string) error {
 		return err
 	}
 	if s != filepath.Clean(s) || strings.HasPrefix(s, "..") || strings.HasSuffix(s, "/") {
-		return fmt.Errorf("%q is neither a base name (libc.so.6) nor an absolute path inside the package", s)
+		return fmt.Errorf("%q is neither a base name (libc.so.6) nor an absolute path inside the "+
+			"package", s)
 	}
 	if strings.Contains(s, "/") && !filepath.IsAbs(s) {
-		return fmt.Errorf("%q: write the whole path inside the package, from /, or the base name alone", s)
+		return fmt.Errorf("%q: write the whole path inside the package, from /, or the base name "+
+			"alone", s)
 	}
 	return nil
 }
@@ -297,7 +312,8 @@ func isLibrary(s string) error {
 func parseAge(s string) (Age, error) {
 	m := ageForm().FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
-		return Age{}, fmt.Errorf("%q is not an age: for example \"13 months\", \"2 years\", \"90 days\"", s)
+		return Age{}, fmt.Errorf("%q is not an age: for example \"13 months\", \"2 years\", \"90 "+
+			"days\"", s)
 	}
 	n, err := strconv.Atoi(m[1])
 	if err != nil || n == 0 {
@@ -322,7 +338,8 @@ func sorted(names []string) []string {
 // isEngine knows where the engine may come from.
 func isEngine(s string) error {
 	if s != EngineSystem && s != EngineBundled {
-		return fmt.Errorf("%q must be %s (the package requires lpbuild) or %s (the package carries it)", s, EngineSystem, EngineBundled)
+		return fmt.Errorf("%q must be %s (the package requires lpbuild) or %s (the package "+
+			"carries it)", s, EngineSystem, EngineBundled)
 	}
 	return nil
 }
@@ -330,7 +347,8 @@ func isEngine(s string) error {
 // isEntries knows which functions may be replaced.
 func isEntries(s string) error {
 	if _, err := symtab.ParseEntries(s); err != nil {
-		return fmt.Errorf("%w (functions with NOPs at their entries, or any where it is proven to be safe)", err)
+		return fmt.Errorf("%w (functions with NOPs at their entries, or any where it is proven "+
+			"to be safe)", err)
 	}
 	return nil
 }
@@ -338,7 +356,8 @@ func isEntries(s string) error {
 // isUnwinding knows what may come by the replacements of a live patch.
 func isUnwinding(s string) error {
 	if _, err := ulp.ParseUnwinding(s); err != nil {
-		return fmt.Errorf("%w (exceptions and cancellation come by the replacements as it may be, or none does)", err)
+		return fmt.Errorf("%w (exceptions and cancellation come by the replacements as it may "+
+			"be, or none does)", err)
 	}
 	return nil
 }

@@ -92,7 +92,8 @@ var (
 // builds has often another version than the product.
 func ReleaseVersion(product string) string {
 	version, pack := "", ""
-	for _, m := range productVersion().FindAllStringSubmatch(productArch().ReplaceAllString(product, ""), -1) {
+	for _, m := range productVersion().FindAllStringSubmatch(
+		productArch().ReplaceAllString(product, ""), -1) {
 		to := &version
 		if m[1] != "" {
 			to = &pack

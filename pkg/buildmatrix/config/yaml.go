@@ -30,7 +30,8 @@ func (d *document) parseYAML() *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(d.text))
 	switch err := dec.Decode(&root); {
 	case errors.Is(err, io.EOF):
-		d.at(diag.Pos{File: d.file, Line: 1, Column: 1}, 1, "the file is empty", "lpbuild init DIR shows what belongs here")
+		d.at(diag.Pos{File: d.file, Line: 1, Column: 1}, 1, "the file is empty",
+			"lpbuild init DIR shows what belongs here")
 		return nil
 	case err != nil:
 		d.syntax(err)
@@ -121,7 +122,8 @@ type fields map[string]func(*yaml.Node)
 // keys.
 func (d *document) mapping(n *yaml.Node, what string, known fields, required ...string) {
 	if n.Kind != yaml.MappingNode {
-		d.add(n, fmt.Sprintf("%s: a mapping (key: value) belongs here, not %s", what, kindName(n)), "")
+		d.add(n, fmt.Sprintf("%s: a mapping (key: value) belongs here, not %s", what, kindName(n)),
+			"")
 		return
 	}
 	seen := map[string]bool{}
@@ -130,7 +132,8 @@ func (d *document) mapping(n *yaml.Node, what string, known fields, required ...
 		read, ok := known[key.Value]
 		switch {
 		case !ok:
-			d.add(key, fmt.Sprintf("%s: unknown key %q", what, key.Value), suggestKey(key.Value, known))
+			d.add(key, fmt.Sprintf("%s: unknown key %q", what, key.Value),
+				suggestKey(key.Value, known))
 			continue
 		case seen[key.Value]:
 			d.add(key, fmt.Sprintf("%s: key %q occurs twice", what, key.Value), "")
@@ -165,7 +168,8 @@ func suggestKey(key string, known fields) string {
 // mayBeEmpty.
 func (d *document) sequence(n *yaml.Node, what string, mayBeEmpty bool, read func(*yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
-		d.add(n, fmt.Sprintf("%s: a list belongs here, not %s", what, kindName(n)), "write it as [one, two] or as lines that start with \"- \"")
+		d.add(n, fmt.Sprintf("%s: a list belongs here, not %s", what, kindName(n)),
+			"write it as [one, two] or as lines that start with \"- \"")
 		return
 	}
 	if len(n.Content) == 0 && !mayBeEmpty {

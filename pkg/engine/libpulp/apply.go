@@ -78,7 +78,8 @@ func (s *Session) needed(plan *Plan, functions []Switched) ([]write, error) {
 	}
 	var writes []write
 	for i, ref := range p.Metadata.References {
-		w := write{addr: bias + p.references[i], data: le.AppendUint64(nil, plan.target.Bias+ref.TargetOffset)}
+		w := write{addr: bias + p.references[i],
+			data: le.AppendUint64(nil, plan.target.Bias+ref.TargetOffset)}
 		if ref.TLS { // {module, offset}; the module is any
 			w.data = le.AppendUint64(make([]byte, 8), ref.TargetOffset)
 		}
@@ -86,7 +87,8 @@ func (s *Session) needed(plan *Plan, functions []Switched) ([]write, error) {
 	}
 	for i, f := range functions {
 		if f.Old != plan.places[i].entry {
-			return nil, fault(ErrQueue, ErrRefused, "%q is at %#x, libpulp.so took %#x", plan.places[i].name, plan.places[i].entry, f.Old)
+			return nil, fault(ErrQueue, ErrRefused, "%q is at %#x, libpulp.so took %#x",
+				plan.places[i].name, plan.places[i].entry, f.Old)
 		}
 		writes = append(writes, write{f.Old - jumpSize, detour(f.New, plan.places[i].landing())})
 	}
@@ -105,11 +107,13 @@ func compare(needed, asked []write) error {
 	}
 	for i, w := range needed {
 		a, ok := byAddr[w.addr]
-		if ok && len(w.data) == 16 && w.data[0] != absolute[0] && len(a.data) == 16 && le.Uint64(a.data) < maxModule {
+		if ok && len(w.data) == 16 && w.data[0] != absolute[0] && len(a.data) == 16 &&
+			le.Uint64(a.data) < maxModule {
 			copy(needed[i].data, a.data[:8])
 		}
 		if !ok || !a.equal(needed[i]) {
-			return fault(ErrQueue, ErrRefused, "no write of % x at %#x, which the patch needs", w.data, w.addr)
+			return fault(ErrQueue, ErrRefused, "no write of % x at %#x, which the patch needs",
+				w.data, w.addr)
 		}
 	}
 	return nil
@@ -129,7 +133,8 @@ func (s *Session) written(writes []write) error {
 			copy(w.data, b[:8])
 		}
 		if !w.equal(write{w.addr, b}) {
-			return fault(ErrState, ErrRefused, "libpulp.so wrote % x at %#x, the patch needs % x", b, w.addr, w.data)
+			return fault(ErrState, ErrRefused, "libpulp.so wrote % x at %#x, the patch needs % x",
+				b, w.addr, w.data)
 		}
 	}
 	return nil
@@ -207,7 +212,8 @@ func (s *Session) revert(ctx context.Context, plan *Plan, a *Applied) error {
 		err = s.carryOut(writes)
 	}
 	if err == nil {
-		err = s.repad(plan, a, before.patches) // before the queue is empty: until then the next engine finishes what is missing
+		// before the queue is empty: until then the next engine finishes what is missing
+		err = s.repad(plan, a, before.patches)
 	}
 	return errors.Join(err, s.emptyQueue())
 }

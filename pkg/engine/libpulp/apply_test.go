@@ -9,7 +9,8 @@ import (
 )
 
 // all are the lines of a description that replaces everything that can be replaced.
-var all = []string{"one:one_lp", "two:two_lp", "sum:sum_lp", "#secret:secret_pointer", "#%local:local_pair"}
+var all = []string{"one:one_lp", "two:two_lp", "sum:sum_lp", "#secret:secret_pointer",
+	"#%local:local_pair"}
 
 // each runs a test with each libpulp.so, and libraries without and with endbr64.
 func each(t *testing.T, f func(t *testing.T, f flavour, lib string)) {
@@ -37,8 +38,11 @@ func TestApplyRevert(t *testing.T) {
 			c.says("10 20 3 1107")
 			mustNot(t, "apply again", c.apply(p, path), libpulp.ErrApplied)
 			list := c.applied()
-			if len(list) != 1 || list[0].ID != p.ID() || filepath.Base(list[0].Container) != filepath.Base(path) || !f.old && list[0].Container != path || list[0].Library != p.Metadata.Target.Name ||
-				len(list[0].Functions) != 3 || list[0].Target == nil || list[0].Target.Path != lib ||
+			if len(list) != 1 || list[0].ID != p.ID() ||
+				filepath.Base(list[0].Container) != filepath.Base(path) || !f.old &&
+				list[0].Container != path || list[0].Library != p.Metadata.Target.Name ||
+				len(list[0].Functions) != 3 || list[0].Target == nil ||
+				list[0].Target.Path != lib ||
 				(list[0].Time.Before(before) || list[0].Time.After(time.Now())) != f.old {
 				t.Errorf("applied: %+v", list)
 			}
@@ -138,7 +142,8 @@ func TestEndbr64(t *testing.T) {
 	lib := library(t, true)
 	p, path := container(t, lib, 10, all...)
 	list := flavours(t)
-	ignorant := gcc(t, "runtimeignorant.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DOLD", "-DIGNORANT")...)
+	ignorant := gcc(t, "runtimeignorant.so", "testdata/runtime.c",
+		append(shared, "-fvisibility=hidden", "-DOLD", "-DIGNORANT")...)
 	list = append(list[2:], flavour{name: "ignorant", path: ignorant, old: true})
 	for _, f := range list {
 		if !f.old {

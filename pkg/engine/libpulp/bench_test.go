@@ -22,7 +22,9 @@ func BenchmarkEngine(b *testing.B) {
 			continue
 		}
 		for _, threads := range []int{0, 63} {
-			b.Run(f.name+"/"+strconv.Itoa(threads+1), func(b *testing.B) { benchEngine(b, f, lib, p, path, threads) })
+			b.Run(f.name+"/"+strconv.Itoa(threads+1), func(b *testing.B) {
+				benchEngine(b, f, lib, p, path, threads)
+			})
 		}
 	}
 }
@@ -30,13 +32,15 @@ func BenchmarkEngine(b *testing.B) {
 func benchEngine(b *testing.B, f flavour, lib string, p *libpulp.Patch, path string, threads int) {
 	c := start(b, lib, f, "pause", "-"+strconv.Itoa(threads))
 	var stop, inside, added, empty, check []time.Duration
-	for range benchtest.Size(100, 5) { // a function that has next to nothing to do: what calling costs
+	for range benchtest.Size(100, 5) {
+		// a function that has next to nothing to do: what calling costs
 		r := c.find()
 		libpulp.SpentInCalls(func(d time.Duration) { empty = append(empty, d) })
-		d, err := r.Stop(b.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *libpulp.Session) error {
-			_, err := s.Check(b.Context(), p.ID())
-			return err
-		})
+		d, err := r.Stop(b.Context(), tracer.Options{StopTimeout: 10 * time.Second},
+			func(s *libpulp.Session) error {
+				_, err := s.Check(b.Context(), p.ID())
+				return err
+			})
 		must(b, "check", err)
 		check = append(check, d)
 		r.Close()
@@ -48,14 +52,16 @@ func benchEngine(b *testing.B, f flavour, lib string, p *libpulp.Patch, path str
 		must(b, "plan", err)
 		var call time.Duration
 		libpulp.SpentInCalls(func(d time.Duration) { call += d })
-		d, err := r.Stop(b.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *libpulp.Session) error { return s.Do(b.Context(), plan) })
+		d, err := r.Stop(b.Context(), tracer.Options{StopTimeout: 10 * time.Second},
+			func(s *libpulp.Session) error { return s.Do(b.Context(), plan) })
 		must(b, "apply", err)
 		call -= empty[len(empty)/2]
 		stop, inside, added = append(stop, d), append(inside, call), append(added, d-call)
 		r.Close()
 		must(b, "revert", c.revert(p))
 	}
-	for name, list := range map[string][]time.Duration{"stop": stop, "libpulp": inside, "added": added, "check": check} {
+	for name, list := range map[string][]time.Duration{"stop": stop, "libpulp": inside,
+		"added": added, "check": check} {
 		slices.Sort(list)
 		b.ReportMetric(float64(list[len(list)/2].Microseconds()), "µs-"+name)
 	}

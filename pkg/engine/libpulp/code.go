@@ -15,7 +15,8 @@ type Code int
 // The codes that a caller decides by. ErrAgain is the one for which it lets the process run and
 // tries again.
 const (
-	ErrAgain         Code = Code(unix.EAGAIN) // inside malloc or the dynamic loader, or not yet initialized
+	// inside malloc or the dynamic loader, or not yet initialized
+	ErrAgain         Code = Code(unix.EAGAIN)
 	ErrUnknown       Code = 256
 	ErrBuildID       Code = 257 // the target is there, as another build
 	ErrNotLoaded     Code = 263 // no libpulp.so in the process
@@ -40,14 +41,21 @@ const (
 
 // texts are those that libpulp's users look for in its output.
 var texts = [...]string{
-	"Unknown error", "Build ID mismatch", "Error attaching to process", "Process without debug tag", "No link map in object",
-	"Invalid program header", "Unable to find process entry address", "Libpulp not found in target process",
-	"Thread attach failure", "Thread dettach failure", "Invalid .ulp file", "To be patched function not found",
-	"New function not found", "No metadata in .so", "State update failure", "Unable to retrieve ulp state",
-	"Patch not applied", "Dependency failure", "Address read error", "Patch already applied", "Target library not loaded",
+	"Unknown error", "Build ID mismatch", "Error attaching to process", "Process without debug tag",
+	"No link map in object",
+	"Invalid program header", "Unable to find process entry address",
+	"Libpulp not found in target process",
+	"Thread attach failure", "Thread dettach failure", "Invalid .ulp file",
+	"To be patched function not found",
+	"New function not found", "No metadata in .so", "State update failure",
+	"Unable to retrieve ulp state",
+	"Patch not applied", "Dependency failure", "Address read error", "Patch already applied",
+	"Target library not loaded",
 	"libpulp.so hook routine not run", "Function is not livepatchable", "No file matched wildcard",
-	"Livepatching blocked by user request", "Libpulp version is too old", "Libpulp initialization failure",
-	"Page permission error", "No patches installed", "Instruction queue in inconsistent state", "ULP tool is too old",
+	"Livepatching blocked by user request", "Libpulp version is too old",
+	"Libpulp initialization failure",
+	"Page permission error", "No patches installed", "Instruction queue in inconsistent state",
+	"ULP tool is too old",
 	"Failure in dlopen", "Libdl not found", "Libc not found or unsupported",
 }
 
@@ -81,9 +89,10 @@ var (
 
 // Error is an error that concerns a patch or libpulp.so in one process.
 type Error struct {
-	Code   Code   // what libpulp's tool says in this situation
-	Detail string // what and where; "" if the code says it all. Names of the process in it are quoted
-	Err    error  // the cause, or one of the errors above; nil if there is none
+	Code Code // what libpulp's tool says in this situation
+	// what and where; "" if the code says it all. Names of the process in it are quoted
+	Detail string
+	Err    error // the cause, or one of the errors above; nil if there is none
 }
 
 // Error returns "TEXT OF THE CODE: DETAIL: CAUSE".

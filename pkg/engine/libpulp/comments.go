@@ -37,7 +37,8 @@ var stuck atomic.Int64
 // The same patch has the same comments in every process of the same user.
 func (r *Runtime) Comments(ctx context.Context, a *Applied) (string, error) {
 	pid, path, id := r.pid, a.Container, a.ID
-	if len(a.Functions) > 0 && !strings.HasPrefix(path, "/") { // early versions keep the base name only
+	if len(a.Functions) > 0 && !strings.HasPrefix(path, "/") {
+		// early versions keep the base name only
 		if l := r.libraryAt(a.Functions[0].New); l != nil {
 			path = l.Path
 		}
@@ -108,7 +109,8 @@ func readContainer(pid int, path string) ([]byte, error) {
 // another process by now, it opens a file of that one, which is believed only if it is the
 // container.
 func openIn(pid int, path string) (at int, err error) {
-	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root",
+		unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}

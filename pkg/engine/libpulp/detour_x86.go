@@ -22,7 +22,8 @@ var (
 
 // detour returns the bytes from 14 before a function's entry on that make it jump to target.
 func detour(target uint64, landing bool) []byte {
-	b := le.AppendUint64(append(make([]byte, 0, jumpSize+landingSize+shortSize), absolute[:]...), target)
+	b := le.AppendUint64(append(make([]byte, 0, jumpSize+landingSize+shortSize), absolute[:]...),
+		target)
 	if landing {
 		b = append(b, endbr64[:]...)
 	}

@@ -36,14 +36,16 @@ type symbols struct {
 	trigger, check, revertAll, toggle, universe       uint64 // entry points
 	state, metadata, errorState, messages, queue, ver uint64 // data
 	buffer                                            uint64 // bytes at metadata
-	queueRoom, ring                                   uint64 // bytes of instructions at queue, of text at messages
+	// bytes of instructions at queue, of text at messages
+	queueRoom, ring uint64
 }
 
 // Find looks for libpulp.so in a process, by what it exports as it is mapped, without stopping the
 // process; mem is the process's memory, with these libraries. The error is an [*Error] with
 // [ErrNotLoaded], or with [ErrOldLibpulp] for a version that lacks what is needed or has it in
 // places where it cannot be (then with [ErrMalformed] too); or that of package process.
-func Find(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*rtld.Library) (*Runtime, error) {
+func Find(ctx context.Context, p *process.Process, mem *process.Memory,
+	libraries []*rtld.Library) (*Runtime, error) {
 	r := &Runtime{Libraries: libraries, pid: p.PID, mem: mem}
 	if err := r.find(ctx); err != nil {
 		return nil, err
@@ -54,7 +56,8 @@ func Find(ctx context.Context, p *process.Process, mem *process.Memory, librarie
 func (r *Runtime) find(ctx context.Context) error {
 	for _, named := range []bool{true, false} { // what bears the name first
 		for _, l := range r.Libraries {
-			if l.Main || l.Loader || l.Problem != nil || strings.HasPrefix(l.Name, "libpulp") != named {
+			if l.Main || l.Loader || l.Problem != nil ||
+				strings.HasPrefix(l.Name, "libpulp") != named {
 				continue
 			}
 			syms, err := r.mem.Symbols(ctx, l)
@@ -74,14 +77,17 @@ func (r *Runtime) find(ctx context.Context) error {
 
 // foreign says that an error is of one library only.
 func foreign(err error) bool {
-	return errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, symtab.ErrUnsupported) || errors.Is(err, process.ErrMalformed) ||
+	return errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, symtab.ErrUnsupported) ||
+		errors.Is(err, process.ErrMalformed) ||
 		errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrLimit)
 }
 
 // interfaceNames are the symbols that make up the interface, of all versions.
 var interfaceNames = []string{
-	"__ulp_trigger", "__ulp_check_patched", "__ulp_revert_all", "__ulp_state", "__ulp_metadata_buffer", "__ulp_get_global_universe",
-	"__ulp_enable_or_disable_patching", "__ulp_error_state", "__ulp_msg_queue", "__ulp_insn_queue", "__ulp_version",
+	"__ulp_trigger", "__ulp_check_patched", "__ulp_revert_all", "__ulp_state",
+	"__ulp_metadata_buffer", "__ulp_get_global_universe",
+	"__ulp_enable_or_disable_patching", "__ulp_error_state", "__ulp_msg_queue", "__ulp_insn_queue",
+	"__ulp_version",
 }
 
 // take reads the interface of libpulp.so.
@@ -133,8 +139,10 @@ func (r *Runtime) place(found map[string]rtld.Symbol) error {
 		least uint64 // bytes
 		must  bool
 	}{
-		{"__ulp_trigger", &r.sym.trigger, code, 0, true}, {"__ulp_check_patched", &r.sym.check, code, 0, true},
-		{"__ulp_revert_all", &r.sym.revertAll, code, 0, true}, {"__ulp_state", &r.sym.state, data, stateSize, true},
+		{"__ulp_trigger", &r.sym.trigger, code, 0, true}, {"__ulp_check_patched", &r.sym.check,
+			code, 0, true},
+		{"__ulp_revert_all", &r.sym.revertAll, code, 0, true}, {"__ulp_state", &r.sym.state, data,
+			stateSize, true},
 		{"__ulp_metadata_buffer", &r.sym.metadata, data, bufferLeast, true},
 		{"__ulp_get_global_universe", &r.sym.universe, code, 0, false},
 		{"__ulp_enable_or_disable_patching", &r.sym.toggle, code, 0, false},
@@ -172,7 +180,8 @@ func (r *Runtime) fits(s rtld.Symbol, perm rtld.Perm, least uint64) bool {
 	}
 	for addr, size := s.Addr, max(s.Size, 1); size > 0; {
 		g := r.Library.Segment(addr)
-		if g == nil || g.Perm&perm != perm || perm != rtld.PermRead && g.Perm&^rtld.PermShared != perm {
+		if g == nil || g.Perm&perm != perm || perm != rtld.PermRead &&
+			g.Perm&^rtld.PermShared != perm {
 			return false
 		}
 		n := min(size, g.End-addr)
@@ -187,8 +196,10 @@ func (r *Runtime) function(rd tracerReader, entry uint64) (uint64, error) {
 	if err != nil {
 		return 0, fault(ErrOldLibpulp, errors.Join(ErrMalformed, err), "entry point")
 	}
-	if g := r.Library.Segment(fn); g == nil || g.Perm&rtld.PermExec == 0 || g.Perm&rtld.PermWrite != 0 {
-		return 0, fault(ErrOldLibpulp, ErrMalformed, "an entry point calls %#x, which is not in libpulp.so", fn)
+	if g := r.Library.Segment(fn); g == nil || g.Perm&rtld.PermExec == 0 ||
+		g.Perm&rtld.PermWrite != 0 {
+		return 0, fault(ErrOldLibpulp, ErrMalformed,
+			"an entry point calls %#x, which is not in libpulp.so", fn)
 	}
 	return fn, nil
 }

@@ -74,9 +74,10 @@ func (r *Runtime) Former(ctx context.Context, entry uint64) (bool, error) {
 
 // isOf reports whether metadata are those of a live patch of a function.
 func isOf(m *ulp.Metadata, target *rtld.Library, old uint64) bool {
-	return target != nil && bytes.Equal(m.Target.BuildID, target.BuildID) && slices.ContainsFunc(m.Functions, func(f ulp.Function) bool {
-		return f.OldValue == 0 || target.Bias+f.OldValue == old
-	})
+	return target != nil && bytes.Equal(m.Target.BuildID, target.BuildID) &&
+		slices.ContainsFunc(m.Functions, func(f ulp.Function) bool {
+			return f.OldValue == 0 || target.Bias+f.OldValue == old
+		})
 }
 
 // replacesIn reads once what a library replaces. Containers have no SONAME. It is first asked
@@ -135,8 +136,8 @@ func openMapped(pid int, l *rtld.Library) (*os.File, int64, error) {
 	if i < 0 {
 		return nil, 0, os.ErrNotExist
 	}
-	at, err := unix.Open(fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, l.Segments[i].Start, l.Segments[i].End),
-		unix.O_PATH|unix.O_CLOEXEC, 0)
+	at, err := unix.Open(fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, l.Segments[i].Start,
+		l.Segments[i].End), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil && !l.Deleted {
 		at, err = openIn(pid, l.Path)
 	}

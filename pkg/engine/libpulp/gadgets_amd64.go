@@ -10,7 +10,9 @@ import (
 
 // gadgets finds the instructions that system calls and calls of functions need.
 func (r *Runtime) gadgets(rd memory) (tracer.Gadgets, error) {
-	libs := slices.DeleteFunc(slices.Clone(r.Libraries), func(l *rtld.Library) bool { return l.Problem != nil })
+	libs := slices.DeleteFunc(slices.Clone(r.Libraries), func(l *rtld.Library) bool {
+		return l.Problem != nil
+	})
 	g, err := gadgets.Find(rd, libs, func(g *tracer.Gadgets) bool { return g.Store != 0 })
 	if err == nil {
 		g.Keep = 0 // no batches here
@@ -19,5 +21,6 @@ func (r *Runtime) gadgets(rd memory) (tracer.Gadgets, error) {
 	if _, err := r.state(rd); err != nil {
 		return tracer.Gadgets{}, err // nothing can be read any more: the process is gone
 	}
-	return tracer.Gadgets{}, fault(ErrUnknown, tracer.ErrGadget, "in %d libraries", len(r.Libraries))
+	return tracer.Gadgets{}, fault(ErrUnknown, tracer.ErrGadget, "in %d libraries",
+		len(r.Libraries))
 }

@@ -43,15 +43,18 @@ func library(t testing.TB, cet bool, flags ...string) string {
 		name, protection = "libcet.so", "-fcf-protection=full"
 	}
 	flags = append(flags, shared...)
-	return gcc(t, name, "testdata/library.c", append(flags, "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both", protection)...)
+	return gcc(t, name, "testdata/library.c", append(flags, "-fpatchable-function-entry=16,14",
+		"-Wl,--hash-style=both", protection)...)
 }
 
 // container packs a live patch for a library: replacements of its functions, whose values have
 // tens, and its references.
 func container(t testing.TB, target string, tens int, lines ...string) (*libpulp.Patch, string) {
 	t.Helper()
-	name := fmt.Sprintf("%s_%d_%x.so", strings.TrimSuffix(filepath.Base(target), ".so"), tens, strings.Join(lines, " "))
-	plain := gcc(t, "plain_"+name, "testdata/container.c", append([]string{fmt.Sprintf("-DTENS=%d", tens)}, shared...)...)
+	name := fmt.Sprintf("%s_%d_%x.so", strings.TrimSuffix(filepath.Base(target), ".so"), tens,
+		strings.Join(lines, " "))
+	plain := gcc(t, "plain_"+name, "testdata/container.c",
+		append([]string{fmt.Sprintf("-DTENS=%d", tens)}, shared...)...)
 	path := filepath.Join(filepath.Dir(target), name) // several libraries have one name
 	_, err := builds.Once(path, func() (string, error) {
 		image, err := targettest.Pack(plain, name, target, ulp.PackOptions{Force: true}, lines...)
@@ -97,11 +100,13 @@ type flavour struct {
 func flavours(t testing.TB) []flavour {
 	t.Helper()
 	list := []flavour{{name: "standin", path: standIn(t)},
-		{name: "old", path: gcc(t, "runtimeold.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DOLD")...), old: true}}
+		{name: "old", path: gcc(t, "runtimeold.so", "testdata/runtime.c",
+			append(shared, "-fvisibility=hidden", "-DOLD")...), old: true}}
 	if path := targettest.Libpulp(t); path != "" {
 		b, err := os.ReadFile(path)
 		must(t, "libpulp", err)
-		list = append(list, flavour{name: "libpulp", path: path, real: true, old: !bytes.Contains(b, []byte("__ulp_insn_queue"))})
+		list = append(list, flavour{name: "libpulp", path: path, real: true,
+			old: !bytes.Contains(b, []byte("__ulp_insn_queue"))})
 	}
 	return list
 }
@@ -205,7 +210,8 @@ func (c *child) do(plan func(*libpulp.Runtime) (*libpulp.Plan, error), o ...trac
 	}
 }
 
-func once(ctx context.Context, r *libpulp.Runtime, plan func(*libpulp.Runtime) (*libpulp.Plan, error), o ...tracer.Options) error {
+func once(ctx context.Context, r *libpulp.Runtime,
+	plan func(*libpulp.Runtime) (*libpulp.Plan, error), o ...tracer.Options) error {
 	pl, err := plan(r)
 	if err != nil {
 		return err
@@ -220,19 +226,27 @@ func once(ctx context.Context, r *libpulp.Runtime, plan func(*libpulp.Runtime) (
 }
 
 func (c *child) apply(p *libpulp.Patch, path string) error {
-	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanApply(c.t.Context(), p, path) })
+	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) {
+		return r.PlanApply(c.t.Context(), p, path)
+	})
 }
 
 func (c *child) replace(p *libpulp.Patch, path string) error {
-	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanReplace(c.t.Context(), p, path, "") })
+	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) {
+		return r.PlanReplace(c.t.Context(), p, path, "")
+	})
 }
 
 func (c *child) revert(p *libpulp.Patch) error {
-	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanRevert(c.t.Context(), p.ID()) })
+	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) {
+		return r.PlanRevert(c.t.Context(), p.ID())
+	})
 }
 
 func (c *child) revertAll(library string) error {
-	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanRevertAll(c.t.Context(), library) })
+	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) {
+		return r.PlanRevertAll(c.t.Context(), library)
+	})
 }
 
 // applied returns the numbers of the containers that are applied, newest first, without the rest of

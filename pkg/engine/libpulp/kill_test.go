@@ -62,7 +62,8 @@ func engine(job string) int {
 // tolerable says whether an engine that does not know what its predecessor did may get such an
 // error.
 func tolerable(err error) bool {
-	return err == nil || errors.Is(err, libpulp.ErrAgain) || errors.Is(err, libpulp.ErrApplied) || errors.Is(err, libpulp.ErrNotApplied)
+	return err == nil || errors.Is(err, libpulp.ErrAgain) || errors.Is(err, libpulp.ErrApplied) ||
+		errors.Is(err, libpulp.ErrNotApplied)
 }
 
 func engineDo(pid int, o tracer.Options, p *libpulp.Patch, path string, apply bool) error {
@@ -86,7 +87,8 @@ func engineDo(pid int, o tracer.Options, p *libpulp.Patch, path string, apply bo
 }
 
 func startEngine(c *child, step int, op, path string) *exec.Cmd {
-	return targettest.Engine(c.t, "LIBPULP_TEST_ENGINE", fmt.Sprintf("%d %d %s %s", c.pid, step, op, path))
+	return targettest.Engine(c.t, "LIBPULP_TEST_ENGINE", fmt.Sprintf("%d %d %s %s", c.pid, step, op,
+		path))
 }
 
 // whole fails the test unless each function does either what it did or what the patch has it do,
@@ -147,7 +149,8 @@ func TestKilledAtEachStep(t *testing.T) {
 			}
 			names, kills := strings.Fields(string(b))[1:], 0
 			for n, name := range names {
-				if name != "write" && manyKills() == 0 && slices.Contains(names[:n], name) && slices.Contains(names[n+1:], name) {
+				if name != "write" && manyKills() == 0 && slices.Contains(names[:n], name) &&
+					slices.Contains(names[n+1:], name) {
 					continue
 				}
 				c.reach(p, path, op == "revert")
@@ -160,7 +163,8 @@ func TestKilledAtEachStep(t *testing.T) {
 					t.Fatalf("%s: %s: killed before step %d (%s)", f.name, op, n, name)
 				}
 				if op == "revert" && !f.old && !sameButTwo(original, c.code(lib)) {
-					t.Errorf("%s: killed before step %d (%s): the code is not as it was", f.name, n, name)
+					t.Errorf("%s: killed before step %d (%s): the code is not as it was", f.name, n,
+						name)
 				}
 				kills++
 			}
@@ -182,7 +186,8 @@ func TestKilledWhileUndoing(t *testing.T) {
 		}
 		names := strings.Fields(string(b))[1:]
 		for n := range names {
-			if manyKills() == 0 && !slices.Contains([]string{"write", "resume", "back:stack"}, names[n]) {
+			if manyKills() == 0 && !slices.Contains([]string{"write", "resume", "back:stack"},
+				names[n]) {
 				continue
 			}
 			c := start(t, lib, f, mode, "1")

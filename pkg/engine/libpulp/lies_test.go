@@ -15,7 +15,9 @@ import (
 func (c *child) tryApply(ctx context.Context, p *libpulp.Patch, path string) error {
 	r := c.find()
 	defer r.Close()
-	return once(ctx, r.Runtime, func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanApply(ctx, p, path) })
+	return once(ctx, r.Runtime, func(r *libpulp.Runtime) (*libpulp.Plan, error) {
+		return r.PlanApply(ctx, p, path)
+	})
 }
 
 // TestRefused has a libpulp.so that fails in the middle, or asks for what the patch does not need:
@@ -24,8 +26,10 @@ func TestRefused(t *testing.T) {
 	lib := library(t, false)
 	p, path := container(t, lib, 10, all...)
 	for mode, want := range map[string]error{
-		"elsewhere": libpulp.ErrRefused, "wrong": libpulp.ErrRefused, "extra": libpulp.ErrRefused, "missing": libpulp.ErrRefused,
-		"torn": libpulp.ErrMalformed, "half 278": libpulp.ErrNotPatchable, "half 256": libpulp.ErrUnknown, "code 287": libpulp.ErrDlopen,
+		"elsewhere": libpulp.ErrRefused, "wrong": libpulp.ErrRefused, "extra": libpulp.ErrRefused,
+		"missing": libpulp.ErrRefused,
+		"torn":    libpulp.ErrMalformed, "half 278": libpulp.ErrNotPatchable,
+		"half 256": libpulp.ErrUnknown, "code 287": libpulp.ErrDlopen,
 		"code 270": libpulp.ErrState,
 	} {
 		c := start(t, lib, flavour{path: standIn(t)}, mode, "1")
@@ -73,7 +77,8 @@ func TestHalfOld(t *testing.T) {
 func TestWildList(t *testing.T) {
 	lib := library(t, false)
 	p, path := container(t, lib, 10, all...)
-	for mode, want := range map[string]error{"cycle": nil, "garbage": libpulp.ErrUnfinished, "endless": nil} {
+	for mode, want := range map[string]error{"cycle": nil, "garbage": libpulp.ErrUnfinished,
+		"endless": nil} {
 		c := start(t, lib, flavour{path: standIn(t)}, mode)
 		mustNot(t, mode, c.tryApply(t.Context(), p, path), want)
 		c.says(map[bool]string{true: "10 20 3 1107", false: "1 2 3 107"}[want == nil])
@@ -95,7 +100,8 @@ func TestMessages(t *testing.T) {
 		c := start(t, lib, f, "")
 		must(t, "apply", c.apply(p, path))
 		b, err := c.find().Messages(t.Context())
-		if err != nil || len(b) == 0 || b[len(b)-1] != 0 || !f.real && string(b) != "loaded\n\x00done\n\x00" {
+		if err != nil || len(b) == 0 || b[len(b)-1] != 0 || !f.real &&
+			string(b) != "loaded\n\x00done\n\x00" {
 			t.Errorf("%s: %q, %v", f.name, b, err)
 		}
 	}
@@ -143,7 +149,8 @@ func TestSlow(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		mustNot(t, "apply", c.tryApply(ctx, p, path), libpulp.ErrUnfinished)
 		cancel()
-		for end := time.Now().Add(10 * time.Second); len(c.applied()) == 0 && time.Now().Before(end); {
+		for end := time.Now().Add(10 * time.Second); len(c.applied()) == 0 &&
+			time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 		if f.old {

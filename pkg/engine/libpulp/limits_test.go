@@ -25,7 +25,8 @@ func TestUnderLimits(t *testing.T) {
 				c := start(t, lib, f, "")
 				var before unix.Rlimit
 				must(t, name, unix.Prlimit(c.pid, limit.which, nil, &before))
-				must(t, name, unix.Prlimit(c.pid, limit.which, &unix.Rlimit{Cur: limit.most, Max: before.Max}, nil))
+				must(t, name, unix.Prlimit(c.pid, limit.which,
+					&unix.Rlimit{Cur: limit.most, Max: before.Max}, nil))
 				mustNot(t, "apply", c.apply(p, path), libpulp.ErrDlopen)
 				c.says("1 2 3 107")
 				if list := c.applied(); len(list) != 0 {
@@ -54,9 +55,10 @@ func TestFiltered(t *testing.T) {
 			c := start(t, lib, f, "")
 			mustNot(t, "apply", c.apply(p, path), tracer.ErrSeccomp)
 			c.says("1 2 3 107")
-			must(t, "the same, with filters suspended", c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) {
-				return r.PlanApply(t.Context(), p, path)
-			}, tracer.Options{SuspendSeccomp: true}))
+			must(t, "the same, with filters suspended",
+				c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) {
+					return r.PlanApply(t.Context(), p, path)
+				}, tracer.Options{SuspendSeccomp: true}))
 			c.says("20 2 3 107")
 		})
 	}

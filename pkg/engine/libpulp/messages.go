@@ -20,7 +20,8 @@ func (r *Runtime) ring(rd reader) ([]byte, error) {
 	}
 	bottom, distance := uint64(le.Uint32(tail[4:])), uint64(le.Uint32(tail[8:]))
 	if bottom >= r.sym.ring || distance > r.sym.ring {
-		return nil, fault(ErrUnknown, malformed("oldest at %d, %d bytes of %d", bottom, distance, r.sym.ring), "ring of messages")
+		return nil, fault(ErrUnknown, malformed("oldest at %d, %d bytes of %d", bottom, distance,
+			r.sym.ring), "ring of messages")
 	}
 	b := make([]byte, distance)
 	first := b[:min(distance, r.sym.ring-bottom)]

@@ -17,8 +17,9 @@ var ErrInUse = errors.New("a thread is in a function that is replaced")
 // zone is code in which no thread may be, nor have a call on its stack.
 type zone struct {
 	lo, hi uint64
-	name   string   // of the function, or of the container that has replaced it
-	starts []uint64 // first bytes of functions: a word on a stack that leads there is a pointer, and no call
+	name   string // of the function, or of the container that has replaced it
+	// first bytes of functions: a word on a stack that leads there is a pointer, and no call
+	starts []uint64
 }
 
 // maxStackMappings is how many writable mappings are kept; the kernel allows 65,530 in all unless
@@ -76,9 +77,12 @@ func running(applied []Applied, old uint64) *Applied {
 }
 
 // addZones adds all code that a function ever had, unless the plan leaves it as it is.
-func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, name string, old uint64) error {
+func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, name string,
+	old uint64) error {
 	now := running(applied, old)
-	after := running(slices.DeleteFunc(slices.Clone(applied), func(a Applied) bool { return indexOf(plan.Revert, a.ID) >= 0 }), old)
+	after := running(slices.DeleteFunc(slices.Clone(applied), func(a Applied) bool {
+		return indexOf(plan.Revert, a.ID) >= 0
+	}), old)
 	comes := slices.ContainsFunc(plan.places, func(p place) bool { return p.entry == old })
 	if !comes && now != nil && after != nil && now.ID == after.ID {
 		return nil
@@ -114,7 +118,8 @@ func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, n
 		}
 		for _, s := range c.l.Segments {
 			if s.Perm&rtld.PermExec != 0 {
-				plan.zones = append(plan.zones, zone{lo: s.Start, hi: s.End, name: name, starts: c.starts})
+				plan.zones = append(plan.zones, zone{lo: s.Start, hi: s.End, name: name,
+					starts: c.starts})
 			}
 		}
 	}
@@ -164,7 +169,9 @@ func (s *Session) outside(plan *Plan) error {
 		err := stacks.Scan(s.t, th, lo, hi, func(v uint64, pc bool) error {
 			for _, z := range plan.zones {
 				if v >= z.lo && v < z.hi && (pc || !slices.Contains(z.starts, v)) {
-					return &Error{Code: ErrAgain, Detail: fmt.Sprintf("thread %d is in %q, or returns into it", th.TID, z.name), Err: ErrInUse}
+					return &Error{Code: ErrAgain,
+						Detail: fmt.Sprintf("thread %d is in %q, or returns into it", th.TID,
+							z.name), Err: ErrInUse}
 				}
 			}
 			return nil

@@ -56,7 +56,8 @@ func (r *Runtime) padded(ctx context.Context, entries []uint64) (map[uint64]bool
 			if err != nil && !errors.Is(err, process.ErrUnreadable) {
 				return nil, err
 			}
-			for b = b[:n]; len(b) >= 8; b = b[8:] { // segments begin with a page, and the list is aligned
+			for b = b[:n]; len(b) >= 8; b = b[8:] {
+				// segments begin with a page, and the list is aligned
 				if e, ok := wanted[le.Uint64(b)]; ok {
 					found[e] = true
 				}

@@ -98,7 +98,8 @@ func (c *child) code(lib string) []byte {
 // address.
 func TestUnjump(t *testing.T) {
 	for entry, want := range map[uint64]string{
-		0x5000: "4ff2 14", 0x500e: "5000 14", 0x500d: "5005 8", 0x5008: "5000 8", 0x5007: "", 0x5001: "", 0x5fff: "5ff1 14",
+		0x5000: "4ff2 14", 0x500e: "5000 14", 0x500d: "5005 8", 0x5008: "5000 8", 0x5007: "",
+		0x5001: "", 0x5fff: "5ff1 14",
 	} {
 		at, data, ok := libpulp.Unjump(entry)
 		got := ""

@@ -77,7 +77,8 @@ func (p *Patch) metadata(path string, reverse bool, room uint64) ([]byte, error)
 		return nil, fault(ErrInvalid, err, "metadata")
 	}
 	if uint64(len(b)) >= room {
-		return nil, verdict(ErrInvalid, "%d bytes of metadata, libpulp.so has room for %d", len(b), room)
+		return nil, verdict(ErrInvalid, "%d bytes of metadata, libpulp.so has room for %d", len(b),
+			room)
 	}
 	return b, nil
 }
@@ -85,7 +86,8 @@ func (p *Patch) metadata(path string, reverse bool, room uint64) ([]byte, error)
 // bias returns where the container is loaded, by the places of its functions in the process.
 func (p *Patch) bias(functions []Switched) (uint64, error) {
 	if len(functions) != len(p.functions) {
-		return 0, fmt.Errorf("%w: %d functions instead of %d", ErrRefused, len(functions), len(p.functions))
+		return 0, fmt.Errorf("%w: %d functions instead of %d", ErrRefused, len(functions),
+			len(p.functions))
 	}
 	bias := functions[0].New - p.functions[0]
 	for i, f := range functions {
@@ -105,14 +107,16 @@ func (p *Patch) bias(functions []Switched) (uint64, error) {
 func (p *Patch) loaded(rd reader, bias uint64) error {
 	b := make([]byte, len(p.head))
 	if err := rd.read(b, bias); err != nil || !bytes.Equal(b, p.head) {
-		return errors.Join(fmt.Errorf("%w: the process loaded another file than the container", ErrRefused), err)
+		return errors.Join(fmt.Errorf("%w: the process loaded another file than the container",
+			ErrRefused), err)
 	}
 	return nil
 }
 
 // reverseOf returns the metadata that revert a patch of which only libpulp.so's record is at hand.
 func reverseOf(a *Applied, room uint64) ([]byte, error) {
-	m := ulp.Metadata{PatchID: a.ID, Path: "-", Target: ulp.Target{BuildID: make([]byte, 20), Name: a.Library}}
+	m := ulp.Metadata{PatchID: a.ID, Path: "-", Target: ulp.Target{BuildID: make([]byte, 20),
+		Name: a.Library}}
 	if a.Container != "" {
 		m.Path = a.Container
 	}

@@ -64,10 +64,13 @@ func (r *Runtime) PlanReplace(ctx context.Context, p *Patch, path, library strin
 	if library == "" {
 		library = p.Metadata.Target.Name
 	}
-	return r.planApply(ctx, p, path, func(a *Applied) bool { return a.Library == library && a.ID != p.ID() })
+	return r.planApply(ctx, p, path, func(a *Applied) bool {
+		return a.Library == library && a.ID != p.ID()
+	})
 }
 
-func (r *Runtime) planApply(ctx context.Context, p *Patch, path string, old func(*Applied) bool) (*Plan, error) {
+func (r *Runtime) planApply(ctx context.Context, p *Patch, path string,
+	old func(*Applied) bool) (*Plan, error) {
 	plan, seen, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -76,7 +79,8 @@ func (r *Runtime) planApply(ctx context.Context, p *Patch, path string, old func
 }
 
 // fillApply makes a plan one that applies a patch.
-func (r *Runtime) fillApply(ctx context.Context, plan *Plan, applied []Applied, p *Patch, path string, old func(*Applied) bool) (err error) {
+func (r *Runtime) fillApply(ctx context.Context, plan *Plan, applied []Applied, p *Patch,
+	path string, old func(*Applied) bool) (err error) {
 	isApplied := indexOf(applied, p.ID()) >= 0
 	if old != nil {
 		if plan.Revert, err = r.reverted(ctx, plan, applied, old); err != nil {
@@ -139,7 +143,9 @@ func (r *Runtime) PlanRevertAll(ctx context.Context, library string) (*Plan, err
 	if err != nil {
 		return nil, err
 	}
-	if plan.Revert, err = r.reverted(ctx, plan, seen.patches, func(a *Applied) bool { return a.Library == library }); err != nil {
+	if plan.Revert, err = r.reverted(ctx, plan, seen.patches, func(a *Applied) bool {
+		return a.Library == library
+	}); err != nil {
 		return r.steady(ctx, plan, seen, err)
 	}
 	switch {
@@ -197,7 +203,8 @@ func indexOf(list []Applied, id [32]byte) int {
 }
 
 // reverted returns the patches that are to go, if they can.
-func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, goes func(*Applied) bool) ([]Applied, error) {
+func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied,
+	goes func(*Applied) bool) ([]Applied, error) {
 	var list []Applied
 	for i := range applied {
 		if goes(&applied[i]) {
@@ -210,7 +217,9 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 	if err := independent(applied, list); err != nil {
 		return nil, err
 	}
-	if r.early() && !slices.EqualFunc(applied[:len(list)], list, func(a, b Applied) bool { return a.ID == b.ID }) {
+	if r.early() && !slices.EqualFunc(applied[:len(list)], list, func(a, b Applied) bool {
+		return a.ID == b.ID
+	}) {
 		return nil, verdict(ErrOldLibpulp, "it can revert none but the newest patch")
 	}
 	plan.revertFirst = r.early()
@@ -273,7 +282,8 @@ func (r *Runtime) target(p *Patch) (*rtld.Library, error) {
 		}
 	}
 	if other != nil {
-		return nil, verdict(ErrBuildID, "%q in the process has build-id %x, the patch is for %x", t.Name, other.BuildID, t.BuildID)
+		return nil, verdict(ErrBuildID, "%q in the process has build-id %x, the patch is for %x",
+			t.Name, other.BuildID, t.BuildID)
 	}
 	return nil, verdict(ErrNoTarget, "%q", t.Name)
 }
@@ -283,7 +293,8 @@ func (r *Runtime) target(p *Patch) (*rtld.Library, error) {
 func (r *Runtime) sameFile(p *Patch, path string) error {
 	for _, l := range r.Libraries {
 		if l.Path == path && !bytes.Equal(l.BuildID, p.BuildID) {
-			return verdict(ErrDlopen, "the process has another file loaded by the container's path, with build-id %x", l.BuildID)
+			return verdict(ErrDlopen, "the process has another file loaded by the container's "+
+				"path, with build-id %x", l.BuildID)
 		}
 	}
 	return nil
@@ -305,10 +316,12 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 			entry = s.Addr
 		}
 		if !inCode(plan.target, entry) {
-			return verdict(ErrNotPatchable, "%q at %#x is outside of the code of %q", f.Old, entry, plan.target.Name)
+			return verdict(ErrNotPatchable, "%q at %#x is outside of the code of %q", f.Old, entry,
+				plan.target.Name)
 		}
 		if plan.target.Segment(entry).Perm&rtld.PermRead == 0 {
-			return verdict(ErrNotPatchable, "%q is in code that cannot be read, and libpulp's detour reads its destination there: the "+
+			return verdict(ErrNotPatchable, "%q is in code that cannot be read, and libpulp's "+
+				"detour reads its destination there: the "+
 				"native engine can replace it", f.Old)
 		}
 		was, err := r.mem.Prologue(ctx, entry, symtab.X86_64)
@@ -353,7 +366,8 @@ func (r *Runtime) checkVersions(ctx context.Context, plan *Plan) error {
 // inCode says whether a function's entry, and what is before it, is in code of a library.
 func inCode(l *rtld.Library, entry uint64) bool {
 	s := l.Segment(entry)
-	return s != nil && s.Perm&rtld.PermExec != 0 && s.Perm&rtld.PermShared == 0 && entry-s.Start >= jumpSize &&
+	return s != nil && s.Perm&rtld.PermExec != 0 && s.Perm&rtld.PermShared == 0 &&
+		entry-s.Start >= jumpSize &&
 		s.End-entry >= landingSize+shortSize
 }
 

@@ -18,7 +18,8 @@ func TestFind(t *testing.T) {
 	lib := library(t, false)
 	for _, f := range flavours(t) {
 		r := start(t, lib, f, "").find()
-		if r.Library.Path != f.path && !f.real || f.old != (r.Version == "") || !f.old && !strings.HasPrefix(r.Version, "0.3.") {
+		if r.Library.Path != f.path && !f.real || f.old != (r.Version == "") || !f.old &&
+			!strings.HasPrefix(r.Version, "0.3.") {
 			t.Errorf("%s: %q, version %q", f.name, r.Library.Path, r.Version)
 		}
 		s, err := r.State(t.Context())
@@ -32,7 +33,8 @@ func TestFind(t *testing.T) {
 	if !strings.Contains(err.Error(), "Libpulp not found in target process") {
 		t.Error(err)
 	}
-	small := gcc(t, "runtimesmall.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DSMALL", "-w")...)
+	small := gcc(t, "runtimesmall.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden",
+		"-DSMALL", "-w")...)
 	_, err = findIn(t.Context(), start(t, lib, flavour{path: small}, "").pid)
 	mustNot(t, "small buffer", err, libpulp.ErrOldLibpulp)
 	mustNot(t, "small buffer", err, libpulp.ErrMalformed)
@@ -47,7 +49,9 @@ func TestGone(t *testing.T) {
 	must(t, "plan", err)
 	c.In.Close()
 	_ = c.Cmd.Wait()
-	_, err = r.Stop(t.Context(), tracer.Options{}, func(s *libpulp.Session) error { return s.Do(t.Context(), plan) })
+	_, err = r.Stop(t.Context(), tracer.Options{}, func(s *libpulp.Session) error {
+		return s.Do(t.Context(), plan)
+	})
 	if err == nil {
 		t.Error("stopped a process that ended")
 	}
@@ -58,7 +62,8 @@ func TestGone(t *testing.T) {
 func TestEntryPoints(t *testing.T) {
 	lib := library(t, false)
 	p, path := container(t, lib, 10, all...)
-	open := gcc(t, "runtimeopen.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DOPEN")...)
+	open := gcc(t, "runtimeopen.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden",
+		"-DOPEN")...)
 	c := start(t, lib, flavour{path: open}, "")
 	err := c.tryApply(t.Context(), p, path)
 	mustNot(t, "without trap", err, libpulp.ErrOldLibpulp)
@@ -67,7 +72,8 @@ func TestEntryPoints(t *testing.T) {
 
 func TestTarget(t *testing.T) {
 	lib := library(t, false)
-	build := gcc(t, "other/libplain.so", "testdata/library.c", append(shared, "-fpatchable-function-entry=16,14", "-O1", "-fcf-protection=none")...)
+	build := gcc(t, "other/libplain.so", "testdata/library.c",
+		append(shared, "-fpatchable-function-entry=16,14", "-O1", "-fcf-protection=none")...)
 	c := start(t, lib, flavour{path: standIn(t)}, "")
 	p, path := container(t, build, 30, "one:one_lp")
 	err := c.apply(p, path)
@@ -88,7 +94,8 @@ func TestDependencies(t *testing.T) {
 		mustNot(t, "instead of what it depends on", c.replace(q, qpath), libpulp.ErrDependency)
 		must(t, "second", c.apply(q, qpath))
 		c.says("20 40 3 107")
-		if list := c.applied(); len(list) != 2 || len(list[0].Dependencies) != 1 || list[0].Dependencies[0] != p.ID() {
+		if list := c.applied(); len(list) != 2 || len(list[0].Dependencies) != 1 ||
+			list[0].Dependencies[0] != p.ID() {
 			t.Errorf("applied: %+v", list)
 		}
 		mustNot(t, "revert the first", c.revert(p), libpulp.ErrDependency)
@@ -136,10 +143,11 @@ func TestSetPatchable(t *testing.T) {
 	for _, f := range flavours(t) {
 		c := start(t, lib, f, "")
 		set := func(on bool) (changed bool, err error) {
-			_, err = c.find().Stop(t.Context(), tracer.Options{}, func(s *libpulp.Session) (err error) {
-				changed, err = s.SetPatchable(t.Context(), on)
-				return err
-			})
+			_, err = c.find().Stop(t.Context(), tracer.Options{},
+				func(s *libpulp.Session) (err error) {
+					changed, err = s.SetPatchable(t.Context(), on)
+					return err
+				})
 			return changed, err
 		}
 		if f.old {
@@ -173,10 +181,11 @@ func TestCheck(t *testing.T) {
 		c := start(t, lib, f, "")
 		for _, want := range []bool{false, true} {
 			var got bool
-			_, err := c.find().Stop(t.Context(), tracer.Options{}, func(s *libpulp.Session) (err error) {
-				got, err = s.Check(t.Context(), p.ID())
-				return err
-			})
+			_, err := c.find().Stop(t.Context(), tracer.Options{},
+				func(s *libpulp.Session) (err error) {
+					got, err = s.Check(t.Context(), p.ID())
+					return err
+				})
 			if err != nil || got != want {
 				t.Errorf("%s: %v, %v", f.name, got, err)
 			}
@@ -197,7 +206,9 @@ func TestChanged(t *testing.T) {
 	plan, err := r.PlanApply(t.Context(), p, ppath)
 	must(t, "plan", err)
 	must(t, "the other", c.apply(q, qpath))
-	_, err = r.Stop(t.Context(), tracer.Options{}, func(s *libpulp.Session) error { return s.Do(t.Context(), plan) })
+	_, err = r.Stop(t.Context(), tracer.Options{}, func(s *libpulp.Session) error {
+		return s.Do(t.Context(), plan)
+	})
 	mustNot(t, "the first", err, libpulp.ErrChanged)
 	mustNot(t, "the first", err, libpulp.ErrAgain)
 	c.says("20 2 3 107")
@@ -215,7 +226,8 @@ func TestForeignDetour(t *testing.T) {
 			must(t, "apply", c.apply(p, ppath))
 		}
 		one := entryOf(t, c, lib)
-		jump := append(binary.LittleEndian.AppendUint64([]byte{0xff, 0x25, 0, 0, 0, 0}, one+1<<20), 0xeb, 0xf0)
+		jump := append(binary.LittleEndian.AppendUint64([]byte{0xff, 0x25, 0, 0, 0, 0}, one+1<<20),
+			0xeb, 0xf0)
 		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", c.pid), os.O_RDWR, 0)
 		must(t, "memory", err)
 		_, err = mem.WriteAt(jump, int64(one-14))

@@ -35,7 +35,8 @@ func (r *Runtime) queue(rd reader) ([]write, error) {
 	}
 	switch {
 	case h.version > queueVersion || h.version < 0:
-		return nil, verdict(ErrOldTool, "the queue in the process has version %d, known is %d", h.version, queueVersion)
+		return nil, verdict(ErrOldTool, "the queue in the process has version %d, known is %d",
+			h.version, queueVersion)
 	case h.size < 0 || h.count < 0 || uint64(h.size) > r.sym.queueRoom:
 		return nil, fault(ErrQueue, ErrMalformed, "%d instructions in %d bytes", h.count, h.size)
 	}

@@ -30,7 +30,9 @@ func (m memory) read(b []byte, addr uint64) error {
 }
 
 // ReadAt is for package tracer.
-func (m memory) ReadAt(b []byte, off int64) (int, error) { return m.m.ReadAt(m.ctx, b, uint64(off)) }
+func (m memory) ReadAt(b []byte, off int64) (int, error) {
+	return m.m.ReadAt(m.ctx, b, uint64(off))
+}
 
 const pageSize = 4096
 

@@ -27,7 +27,8 @@ type Session struct {
 // returns how long the process stood still. o.Gadgets are found here. The error is f's; or that of
 // package tracer; or an [*Error] with [ErrAgain] and [ErrChanged] if the process is not any more
 // the one, or does not run the program any more, that [Find] saw.
-func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) error) (time.Duration, error) {
+func (r *Runtime) Stop(ctx context.Context, o tracer.Options,
+	f func(*Session) error) (time.Duration, error) {
 	g, err := r.gadgets(memory{ctx, r.mem})
 	if err != nil {
 		return 0, err

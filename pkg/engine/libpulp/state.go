@@ -61,7 +61,8 @@ func (s State) usable() error {
 	case s.Code != 0:
 		return verdict(s.Code, "libpulp.so stopped working in this process at this error")
 	case s.QueueVersion > queueVersion:
-		return verdict(ErrOldTool, "the queue in the process has version %d, known is %d", s.QueueVersion, queueVersion)
+		return verdict(ErrOldTool, "the queue in the process has version %d, known is %d",
+			s.QueueVersion, queueVersion)
 	}
 	return nil
 }

@@ -62,7 +62,8 @@ func selfCheck(t *testing.T, check string, fl flavour, lib string, f func(*child
 		must(t, "counters", err)
 		return binary.NativeEndian.Uint64(b)
 	}
-	for before, end := count(), time.Now().Add(10*time.Second); count() < before+2; time.Sleep(time.Millisecond) {
+	for before, end := count(), time.Now().Add(10*time.Second); count() < before+
+		2; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: the process does not go on", fl.name)
 		}
@@ -90,7 +91,8 @@ func TestBetweenNOPs(t *testing.T) {
 			park(t, c, at, at)
 			plan, err := r.PlanApply(t.Context(), p, path)
 			must(t, "plan", err)
-			_, err = r.Stop(t.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *libpulp.Session) error { return s.Do(t.Context(), plan) })
+			_, err = r.Stop(t.Context(), tracer.Options{StopTimeout: 10 * time.Second},
+				func(s *libpulp.Session) error { return s.Do(t.Context(), plan) })
 			must(t, "apply", err)
 			must(t, "continue", unix.Kill(c.pid, unix.SIGCONT))
 			c.says("10 20 3 1107")
@@ -113,7 +115,8 @@ func TestInsideNOPs(t *testing.T) {
 			park(t, c, entry, entry-back)
 			plan, err := r.PlanApply(t.Context(), p, path)
 			must(t, "plan", err)
-			_, err = r.Stop(t.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *libpulp.Session) error { return s.Do(t.Context(), plan) })
+			_, err = r.Stop(t.Context(), tracer.Options{StopTimeout: 10 * time.Second},
+				func(s *libpulp.Session) error { return s.Do(t.Context(), plan) })
 			must(t, "apply", err)
 			must(t, "continue", unix.Kill(c.pid, unix.SIGCONT))
 			c.says("10 20 3 1107")
@@ -160,7 +163,8 @@ func parkHere(pid int, pc, to uint64) error {
 		}
 		if regs.PC() == pc {
 			regs.SetPC(to)
-			return errors.Join(unix.PtraceSetRegs(tid, &regs), unix.Kill(pid, unix.SIGSTOP), unix.PtraceDetach(tid))
+			return errors.Join(unix.PtraceSetRegs(tid, &regs), unix.Kill(pid, unix.SIGSTOP),
+				unix.PtraceDetach(tid))
 		}
 		if err := unix.PtraceSingleStep(tid); err != nil {
 			return err

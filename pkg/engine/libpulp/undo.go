@@ -21,7 +21,8 @@ const undoTime = 10 * time.Second
 // process runs its own code, while libpulp.so still lists the patch or refuses to work.
 func (s *Session) undo(plan *Plan, why error) error {
 	if err := errors.Join(s.restore(plan), s.emptyQueue(), s.unlist(plan)); err != nil {
-		return errors.Join(why, fault(ErrState, errors.Join(ErrUnfinished, err), "taking the patch back"))
+		return errors.Join(why, fault(ErrState, errors.Join(ErrUnfinished, err),
+			"taking the patch back"))
 	}
 	return why
 }
@@ -108,7 +109,8 @@ func (s *Session) finish(plan *Plan) error {
 	for _, addr := range slices.Sorted(maps.Keys(last)) {
 		w := last[addr]
 		if !s.plausible(w, known) && !ofContainer(w, l.patches, libraries) {
-			return fault(ErrQueue, ErrRefused, "left over: % x at %#x", w.data[:min(len(w.data), 32)], w.addr)
+			return fault(ErrQueue, ErrRefused, "left over: % x at %#x",
+				w.data[:min(len(w.data), 32)], w.addr)
 		}
 		writes = append(writes, w)
 	}
@@ -144,10 +146,13 @@ func (s *Session) moveOut(writes []write) error {
 // plausible says whether a write is one that libpulp.so asks for to switch a function.
 func (s *Session) plausible(w write, known map[Switched]bool) bool {
 	if !isDetour(w) {
-		return w.equal(write{w.addr, nop2[:]}) && (s.isEntry(w.addr, false) || s.isEntry(w.addr-landingSize, true))
+		return w.equal(write{w.addr, nop2[:]}) && (s.isEntry(w.addr, false) ||
+			s.isEntry(w.addr-landingSize, true))
 	}
-	entry, target, landing := w.addr+jumpSize, le.Uint64(w.data[len(absolute):]), len(w.data) > jumpSize+shortSize
-	return known[Switched{entry, target}] && s.isEntry(entry, landing) && w.equal(write{w.addr, detour(target, landing)})
+	entry, target, landing := w.addr+jumpSize, le.Uint64(w.data[len(absolute):]),
+		len(w.data) > jumpSize+shortSize
+	return known[Switched{entry, target}] && s.isEntry(entry, landing) &&
+		w.equal(write{w.addr, detour(target, landing)})
 }
 
 func (s *Session) isEntry(entry uint64, landing bool) bool {
@@ -162,11 +167,13 @@ func ofContainer(w write, applied []Applied, libraries []*rtld.Library) bool {
 	}
 	for _, l := range libraries {
 		g := l.Segment(w.addr)
-		if g == nil || g.Perm&(rtld.PermWrite|rtld.PermExec) != rtld.PermWrite || !l.Contains(w.addr, uint64(len(w.data))) {
+		if g == nil || g.Perm&(rtld.PermWrite|rtld.PermExec) != rtld.PermWrite ||
+			!l.Contains(w.addr, uint64(len(w.data))) {
 			continue
 		}
 		return slices.ContainsFunc(applied, func(a Applied) bool {
-			return len(a.Functions) > 0 && l.Segment(a.Functions[0].New) != nil && len(l.BuildID) >= 16 &&
+			return len(a.Functions) > 0 && l.Segment(a.Functions[0].New) != nil &&
+				len(l.BuildID) >= 16 &&
 				slices.Equal(l.BuildID[:16], a.ID[:16])
 		})
 	}

@@ -8,10 +8,11 @@ import (
 // carryOut makes the writes, all threads standing still. The order is such that a process whose
 // engine is killed between any two of them runs each function wholly as before or wholly as wanted:
 //
-//  1. variables of the container, and the jumps before the entries of functions that do not lead there yet: nothing runs
-//     or reads these;
-//  2. the entries, and the jumps that are in use, one function after the other. One write is one step for the kernel, as
-//     long as it is on one page; one that is not, of a jump in use, gets a NOP at the entry first.
+//  1. variables of the container, and the jumps before the entries of functions that do not lead
+//     there yet: nothing runs or reads these;
+//  2. the entries, and the jumps that are in use, one function after the other. One write is one
+//     step for the kernel, as long as it is on one page; one that is not, of a jump in use, gets a
+//     NOP at the entry first.
 //
 // If one fails, those before it are taken back.
 func (s *Session) carryOut(writes []write) error { return carryOut(s.rd, s.write, writes) }
@@ -81,7 +82,8 @@ func (s step) part(from, to int) step {
 // isDetour says whether a write makes a function jump elsewhere.
 func isDetour(w write) bool {
 	n := len(w.data)
-	return (n == jumpSize+shortSize || n == jumpSize+landingSize+shortSize) && [6]byte(w.data) == absolute && w.data[n-2] == 0xeb
+	return (n == jumpSize+shortSize || n == jumpSize+landingSize+shortSize) &&
+		[6]byte(w.data) == absolute && w.data[n-2] == 0xeb
 }
 
 // emptyQueue tells libpulp.so that its instructions have been carried out, or that they will not

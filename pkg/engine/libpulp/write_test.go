@@ -42,7 +42,8 @@ func (f fake) put(fail int) (func(write) error, *[]write) {
 // TestOrder has each way in which a function can be switched, and checks after each write that no
 // function is half a jump.
 func TestOrder(t *testing.T) {
-	entries := map[uint64]string{0x10_0100: "NOPs", 0x20_0100: "NOPs", 0x30_0100: "detour", 0x40_0008: "detour", 0x50_0100: "detour"}
+	entries := map[uint64]string{0x10_0100: "NOPs", 0x20_0100: "NOPs", 0x30_0100: "detour",
+		0x40_0008: "detour", 0x50_0100: "detour"}
 	f := program(entries)
 	f[0x60_0000] = make([]byte, 8)
 	var writes []write
@@ -55,10 +56,12 @@ func TestOrder(t *testing.T) {
 		err := put(w)
 		for entry := range entries {
 			b := f[entry-jumpSize]
-			if b[jumpSize] == 0xeb && !bytes.Equal(b, detour(0x1111, false)) && !bytes.Equal(b, detour(0x2222, false)) {
+			if b[jumpSize] == 0xeb && !bytes.Equal(b, detour(0x1111, false)) &&
+				!bytes.Equal(b, detour(0x2222, false)) {
 				t.Errorf("%#x is % x after %d writes", entry, b, len(*log))
 			}
-			if b[jumpSize] == 0xeb && bytes.Equal(b, detour(0x2222, false)) && le.Uint64(f[0x60_0000]) != 7 {
+			if b[jumpSize] == 0xeb && bytes.Equal(b, detour(0x2222, false)) &&
+				le.Uint64(f[0x60_0000]) != 7 {
 				t.Errorf("%#x runs before the container's variable is set", entry)
 			}
 		}
@@ -112,7 +115,8 @@ func TestDetour(t *testing.T) {
 		landing bool
 		want    string
 	}{
-		{false, "ff25000000008877665544332211ebf0"}, {true, "ff25000000008877665544332211f30f1efaebec"},
+		{false, "ff25000000008877665544332211ebf0"},
+		{true, "ff25000000008877665544332211f30f1efaebec"},
 	} {
 		b := detour(0x1122334455667788, tc.landing)
 		if got := fmt.Sprintf("%x", b); got != tc.want || !isDetour(write{0, b}) {

@@ -36,14 +36,16 @@ func TestGateAgrees(t *testing.T) {
 	const most = 12 // of each verdict: the engine searches the whole library for each function
 	lib, v, copies := provenLibc(t)
 	b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*hotpatch.Text{}}
-	compared, anything := map[string]int{}, &Patch{Meta: &ulp.Metadata{}, Entries: symtab.EntriesAny}
+	compared, anything := map[string]int{}, &Patch{Meta: &ulp.Metadata{},
+		Entries: symtab.EntriesAny}
 	for s := range lib.Symbols() {
 		why, ok := lib.EntryProof(s.Value)
 		if !ok || compared[why] == most || s.Undefined {
 			continue
 		}
 		compared[why]++
-		_, err := b.site(t.Context(), copies[0], anything, ulp.Function{Old: s.Name, OldValue: s.Value})
+		_, err := b.site(t.Context(), copies[0], anything,
+			ulp.Function{Old: s.Name, OldValue: s.Value})
 		if err != nil && !errors.Is(err, ErrEntry) {
 			t.Fatal(err)
 		}
@@ -63,8 +65,10 @@ func TestGateAgrees(t *testing.T) {
 func TestSameNOPs(t *testing.T) {
 	before, landing := strings.Repeat("\x90", beforeLen), string(endbr64)
 	for _, head := range []string{
-		before + "\x90\x90", before + "\x66\x90", before + landing + "\x90\x90", before + landing + "\x66\x90", before + "\x90\x55",
-		before + landing + "\x55", "\x55" + before[1:] + "\x90\x90", before[1:] + "\xcc\x66\x90", before + "\xeb\xf0",
+		before + "\x90\x90", before + "\x66\x90", before + landing + "\x90\x90", before + landing +
+			"\x66\x90", before + "\x90\x55",
+		before + landing + "\x55", "\x55" + before[1:] + "\x90\x90", before[1:] + "\xcc\x66\x90",
+		before + "\xeb\xf0",
 	} {
 		window := append([]byte(head), make([]byte, siteWindow)...)[:siteWindow]
 		if _, err := nopSite(0x401000, window); (err == nil) != hotpatch.HasNOPs(window) {
@@ -89,7 +93,8 @@ func TestStarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, found := slices.BinarySearch(starts, s.Addr); !found && s.Type != elf.STT_TLS && !s.Absolute && copies[0].Contains(s.Addr, 1) {
+		if _, found := slices.BinarySearch(starts, s.Addr); !found && s.Type != elf.STT_TLS &&
+			!s.Absolute && copies[0].Contains(s.Addr, 1) {
 			t.Errorf("%s at %#x is left out", s.Name, s.Addr)
 		}
 		n++

@@ -20,7 +20,8 @@ import (
 // binds compiles the program of these tests with a library.
 func binds(t *testing.T, lib string, flags ...string) string {
 	t.Helper()
-	return gcc(t, "binds", append([]string{"testdata/binds.c", lib, "-Wl,-rpath," + filepath.Dir(lib)}, flags...)...)
+	return gcc(t, "binds",
+		append([]string{"testdata/binds.c", lib, "-Wl,-rpath," + filepath.Dir(lib)}, flags...)...)
 }
 
 // alike has the loader load a live patch, applies it, and compares all that is bound to other
@@ -46,7 +47,8 @@ func (c *child) alike(p *Patch) {
 			c.t.Fatal(err)
 		}
 		if got, err := readWord(c.t, v, ours+r.off); err != nil || got != want {
-			c.t.Errorf("%v of %s@%s: bound to %s, the dynamic loader binds it to %s (%v)", r.kind, sym.name, sym.version, where(v, got), where(v, want), err)
+			c.t.Errorf("%v of %s@%s: bound to %s, the dynamic loader binds it to %s (%v)", r.kind,
+				sym.name, sym.version, where(v, got), where(v, want), err)
 		}
 	}
 }
@@ -83,21 +85,24 @@ func where(v *view, addr uint64) string {
 func TestAddressTaken(t *testing.T) {
 	lib := library(t, nopFlags)
 	patches := map[elf.R_X86_64]*Patch{
-		elf.R_X86_64_JMP_SLOT: pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,lazy", source(t, "int helper(void);", "helper()")),
-		elf.R_X86_64_GLOB_DAT: pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void), (*volatile pointer)(void);",
-			"(pointer = helper)()")),
-		elf.R_X86_64_64: pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void), (*volatile pointer)(void) = helper;",
-			"pointer()")),
+		elf.R_X86_64_JMP_SLOT: pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,lazy",
+			source(t, "int helper(void);", "helper()")),
+		elf.R_X86_64_GLOB_DAT: pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+			source(t, "int helper(void), (*volatile pointer)(void);", "(pointer = helper)()")),
+		elf.R_X86_64_64: pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+			source(t, "int helper(void), (*volatile pointer)(void) = helper;", "pointer()")),
 	}
-	for name, flags := range map[string][]string{"fixed": {"-no-pie", "-fno-pie", "-DTAKES=helper"}, "PIE": {"-pie", "-fPIE", "-DTAKES=helper"},
-		"not taken": {"-no-pie", "-fno-pie"}} {
+	for name, flags := range map[string][]string{"fixed": {"-no-pie", "-fno-pie", "-DTAKES=helper"},
+		"PIE": {"-pie", "-fPIE", "-DTAKES=helper"}, "not taken": {"-no-pie", "-fno-pie"}} {
 		program := binds(t, lib, flags...)
 		if got := hasEntry(t, program, "helper"); got != (name == "fixed") {
 			t.Fatalf("the program has an entry for it: %t", got)
 		}
 		for kind, p := range patches {
 			t.Run(name+" "+kind.String(), func(t *testing.T) {
-				if !slices.ContainsFunc(p.relocations, func(r relocation) bool { return r.kind == kind && p.symbols[r.symbol].name == "helper" }) {
+				if !slices.ContainsFunc(p.relocations, func(r relocation) bool {
+					return r.kind == kind && p.symbols[r.symbol].name == "helper"
+				}) {
 					t.Fatalf("it has none: %+v", p.relocations)
 				}
 				c := start(t, program, 0)
@@ -113,15 +118,18 @@ func TestAddressTaken(t *testing.T) {
 func TestIndirectTaken(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/chooser.c")
 	program := binds(t, lib, "-no-pie", "-fno-pie", "-DTAKES=chosen")
-	for name, path := range map[string]string{"as linked": program, "named so": changed(t, program, "chosen", func(row, _ []byte) {
-		row[4] = elf.ST_INFO(elf.STB_GLOBAL, elf.STT_GNU_IFUNC)
-	})} {
+	for name, path := range map[string]string{"as linked": program, "named so": changed(t, program,
+		"chosen", func(row, _ []byte) {
+			row[4] = elf.ST_INFO(elf.STB_GLOBAL, elf.STT_GNU_IFUNC)
+		})} {
 		t.Run(name, func(t *testing.T) {
 			if !hasEntry(t, path, "chosen") {
 				t.Fatal("the program has no entry for it")
 			}
 			c := start(t, path, 0)
-			c.alike(pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void), (*volatile pointer)(void) = chosen;", "pointer() + 40")))
+			c.alike(pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+				source(t, "int chosen(void), (*volatile pointer)(void) = chosen;",
+					"pointer() + 40")))
 			c.says("", "42")
 		})
 	}
@@ -139,7 +147,9 @@ func hasEntry(t *testing.T, program, name string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == name && s.Section == elf.SHN_UNDEF && s.Value != 0 })
+	return slices.ContainsFunc(symbols, func(s elf.Symbol) bool {
+		return s.Name == name && s.Section == elf.SHN_UNDEF && s.Value != 0
+	})
 }
 
 // TestAbsolute: what a library has as a number by the name of a symbol is no address, wherever the
@@ -148,7 +158,8 @@ func TestAbsolute(t *testing.T) {
 	lib := library(t, nopFlags, "-Wl,--defsym=number=4711", "-Wl,--defsym=nothing=0")
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,--defsym=own=1000000", source(t,
 		"extern char number[], nothing[], own[]; char *volatile pointer = number + 10000;",
-		"(int)(unsigned long)pointer + (int)(unsigned long)number + (int)(unsigned long)nothing + (int)(unsigned long)own"))
+		"(int)(unsigned long)pointer + (int)(unsigned long)number + (int)(unsigned long)nothing "+
+			"+ (int)(unsigned long)own"))
 	c := start(t, binds(t, lib), 0)
 	c.alike(p)
 	c.says("", "1019422")
@@ -183,11 +194,14 @@ var preloads = []struct {
 	{"another version, the oldest, hidden", "versioned@W1", "W1 { global: versioned; };", nil},
 	{"another version, not the oldest", "versioned@@W2", newer, nil},
 	{"another version, not the oldest, hidden", "versioned@W2", newer, nil},
-	{"two versions, neither the oldest", `versioned@@W2"); asm(".symver nobody, versioned@W3`, newer + "W3 { global: versioned; } W2;", nil},
-	{"two versions that both seem to be the default one", `versioned@@W2"); asm(".symver nobody, versioned@W3`,
-		newer + "W3 { global: versioned; } W2;", func(v uint16) uint16 { return v &^ 0x8000 }},
+	{"two versions, neither the oldest", `versioned@@W2"); asm(".symver nobody, versioned@W3`,
+		newer + "W3 { global: versioned; } W2;", nil},
+	{"two versions that both seem to be the default one",
+		`versioned@@W2"); asm(".symver nobody, versioned@W3`, newer +
+			"W3 { global: versioned; } W2;", func(v uint16) uint16 { return v &^ 0x8000 }},
 	{"versions of other functions only", "", "W1 { global: nobody; };", nil},
-	{"versions of other functions only, hidden", "", "W1 { global: nobody; };", func(v uint16) uint16 { return v | 0x8000 }},
+	{"versions of other functions only, hidden", "", "W1 { global: nobody; };",
+		func(v uint16) uint16 { return v | 0x8000 }},
 }
 
 const newer = "W1 { global: first; };\nW2 { global: versioned; } W1;\n"
@@ -209,7 +223,9 @@ func preloaded(t *testing.T, i int) string {
 	}
 	path := gcc(t, "preload.so", args...)
 	if pre.change != nil {
-		path = changed(t, path, "versioned", func(_, version []byte) { le.PutUint16(version, pre.change(le.Uint16(version))) })
+		path = changed(t, path, "versioned", func(_, version []byte) {
+			le.PutUint16(version, pre.change(le.Uint16(version)))
+		})
 	}
 	return path
 }
@@ -231,7 +247,8 @@ func changed(t *testing.T, path, name string, change func(row, version []byte)) 
 	}
 	for i, s := range symbols {
 		if s.Name == name {
-			change(image[f.Section(".dynsym").Offset+uint64(i+1)*symbolSize:], image[f.Section(".gnu.version").Offset+uint64(i+1)*2:])
+			change(image[f.Section(".dynsym").Offset+uint64(i+1)*symbolSize:],
+				image[f.Section(".gnu.version").Offset+uint64(i+1)*2:])
 		}
 	}
 	path = filepath.Join(t.TempDir(), filepath.Base(path))
@@ -248,16 +265,20 @@ func TestVersionsAlike(t *testing.T) {
 	const plain = "int versioned(void); int (*volatile pointer)(void) = versioned;"
 	const old = `int versioned(void); asm(".symver versioned, versioned@V1");`
 	linked := func(text string, libs ...string) *Patch {
-		return pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, append([]string{source(t, text, "versioned() + 40")}, libs...)...)
+		return pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+			append([]string{source(t, text, "versioned() + 40")}, libs...)...)
 	}
 	program := binds(t, lib)
 	envs := map[string][]string{"nothing": nil}
 	for i, pre := range preloads {
 		envs[pre.name] = []string{"LD_PRELOAD=" + preloaded(t, i)}
 	}
-	for name, p := range map[string]*Patch{"the old one": linked(old, lib), "the default one": linked(plain, lib), "none": linked(plain)} {
+	for name, p := range map[string]*Patch{"the old one": linked(old, lib),
+		"the default one": linked(plain, lib), "none": linked(plain)} {
 		for before, env := range envs {
-			t.Run(name+" behind "+before, func(t *testing.T) { start(t, program, 0, env...).alike(p) })
+			t.Run(name+" behind "+before, func(t *testing.T) {
+				start(t, program, 0, env...).alike(p)
+			})
 		}
 	}
 }
@@ -265,7 +286,8 @@ func TestVersionsAlike(t *testing.T) {
 // TestCopyOfVersion: the program's copy of a variable has the version that the program was linked
 // with; another version is the library's.
 func TestCopyOfVersion(t *testing.T) {
-	vars := source(t, `int in_v1 = 1, in_v2 = 2; asm(".symver in_v1, variable@V1"); asm(".symver in_v2, variable@@V2");`, "0")
+	vars := source(t, `int in_v1 = 1, in_v2 = 2; asm(".symver in_v1, variable@V1"); asm(".symver `+
+		`in_v2, variable@@V2");`, "0")
 	lib := library(t, nopFlags, vars, "-Wl,--version-script=testdata/versions.map")
 	program := binds(t, lib, "-no-pie", "-fno-pie", "-DCOPIES")
 	if !hasCopy(t, program) {
@@ -276,7 +298,8 @@ func TestCopyOfVersion(t *testing.T) {
 		"the other one":  {`extern int variable; asm(".symver variable, variable@V1");`, "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, tc.declaration, "variable"), lib)
+			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+				source(t, tc.declaration, "variable"), lib)
 			c := start(t, program, 0)
 			c.alike(p)
 			c.says("", tc.want)

@@ -26,7 +26,8 @@ func TestApplyAndRevert(t *testing.T) {
 			t.Log(res)
 			c.says("all", patched)
 			list := c.list()
-			if len(list) != 1 || !list[0].Active || list[0].Container != "patch.so" || len(list[0].Functions) != 8 ||
+			if len(list) != 1 || !list[0].Active || list[0].Container != "patch.so" ||
+				len(list[0].Functions) != 8 ||
 				list[0].ID != p.Meta.PatchID || list[0].Comments == "" {
 				t.Errorf("listed %+v", list)
 			}
@@ -44,7 +45,8 @@ func TestApplyAndRevert(t *testing.T) {
 // in, on the way out, or on the way from one live patch to the next.
 func TestUndone(t *testing.T) {
 	lib := library(t, nopFlags)
-	two, three := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"), answer(t, lib, 3, both)
+	two, three := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"),
+		answer(t, lib, 3, both)
 	for name, tc := range map[string]struct {
 		first []*Patch
 		ch    Change
@@ -68,7 +70,8 @@ func TestUndone(t *testing.T) {
 				case "write":
 					if written++; written == 2 {
 						tp := pl.targets[0]
-						for _, slot := range slices.Concat(tp.install[min(1, len(tp.install)):], tp.restore) {
+						for _, slot := range slices.Concat(tp.install[min(1, len(tp.install)):],
+							tp.restore) {
 							tp.next.sites[slot].entry = pageSize // where nothing is
 						}
 					}

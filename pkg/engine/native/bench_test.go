@@ -23,7 +23,8 @@ func BenchmarkPlan(b *testing.B) {
 	p := pack(b, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(b, target(b, lib), 0)
 	for b.Loop() {
-		if _, err := newPlan(context.Background(), look(b, c.pid), Change{Apply: []*Patch{p}}, Options{}); err != nil {
+		if _, err := newPlan(context.Background(), look(b, c.pid), Change{Apply: []*Patch{p}},
+			Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

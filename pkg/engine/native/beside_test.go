@@ -75,7 +75,8 @@ func TestBesideUnfinished(t *testing.T) {
 				c.change(Change{}, Options{})
 				c.says("all", original)
 				if !mapped(t, c.pid, at) {
-					t.Fatalf("killed before step %d: a page of the program beside the region %#x-%#x is gone", n, lo, hi)
+					t.Fatalf("killed before step %d: a page of the program beside the region "+
+						"%#x-%#x is gone", n, lo, hi)
 				}
 			}
 			if head == [8]byte{} {
@@ -83,7 +84,8 @@ func TestBesideUnfinished(t *testing.T) {
 			} else {
 				seen["marked"]++
 				if mapped(t, c.pid, lo) {
-					t.Fatalf("killed before step %d: the region %#x-%#x beside memory of the program is still there", n, lo, hi)
+					t.Fatalf("killed before step %d: the region %#x-%#x beside memory of the "+
+						"program is still there", n, lo, hi)
 				}
 			}
 			for _, at := range []uint64{lo - pageSize, hi} {
@@ -127,13 +129,17 @@ func (c *child) regionOf(base uint64) (lo, hi uint64) {
 
 func mapped(t *testing.T, pid int, at uint64) bool {
 	t.Helper()
-	return slices.ContainsFunc(mappings(t, pid), func(m rtld.Mapping) bool { return at-m.Start < m.End-m.Start })
+	return slices.ContainsFunc(mappings(t, pid), func(m rtld.Mapping) bool {
+		return at-m.Start < m.End-m.Start
+	})
 }
 
 func mappings(t testing.TB, pid int) []rtld.Mapping {
 	t.Helper()
 	p := look(t, pid)
-	list, err := see(t.Context(), p, func(_ context.Context, v *View) ([]rtld.Mapping, error) { return v.v.maps, nil })
+	list, err := see(t.Context(), p, func(_ context.Context, v *View) ([]rtld.Mapping, error) {
+		return v.v.maps, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

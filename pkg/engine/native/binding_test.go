@@ -46,15 +46,19 @@ func TestCopied(t *testing.T) {
 		{"bound to itself", []string{"-Wl,-Bsymbolic"}, "20 1", "20 122", "20 220"},
 	} {
 		lib := library(t, append([]string{nopFlags}, tc.flags...)...)
-		for kind, pie := range map[string][]string{"fixed": {"-no-pie", "-fno-pie"}, "PIE": {"-pie", "-fPIE"}} {
+		for kind, pie := range map[string][]string{"fixed": {"-no-pie", "-fno-pie"},
+			"PIE": {"-pie", "-fPIE"}} {
 			t.Run(tc.name+", "+kind, func(t *testing.T) {
-				program := gcc(t, "copy", append([]string{"testdata/copy.c", lib, "-Wl,-rpath," + filepath.Dir(lib)}, pie...)...)
+				program := gcc(t, "copy",
+					append([]string{"testdata/copy.c", lib, "-Wl,-rpath," + filepath.Dir(lib)},
+						pie...)...)
 				if !hasCopy(t, program) {
 					t.Skip("this compiler makes no COPY relocations")
 				}
 				c := start(t, program, 0)
 				c.says("", tc.none)
-				byName := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "extern int visible;", "visible + 100"))
+				byName := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+					source(t, "extern int visible;", "visible + 100"))
 				byRef := pack(t, lib, "first:first_lp\n#visible:ulpr_visible\n", ulp.PackOptions{},
 					source(t, "int *ulpr_visible;", "*ulpr_visible + 200"))
 				c.apply(Options{}, byName)
@@ -71,10 +75,12 @@ func TestCopied(t *testing.T) {
 // either, a live patch that needs the function is refused.
 func TestUnresolvedIFUNC(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/chooser.c")
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void);", "chosen() + 40"))
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int chosen(void);", "chosen() + 40"))
 	lazy := gcc(t, "libchooses.so", "-shared", "-fPIC", "testdata/chooses.c", lib, "-Wl,-z,lazy")
 	c := start(t, target(t, lib, "-Wl,--no-as-needed", lazy, "-Wl,-rpath,"+filepath.Dir(lazy)), 0)
-	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved) // there is a slot, which waits for the first call
+	// there is a slot, which waits for the first call
+	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
 	c = start(t, target(t, lib), 0)
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
 	c.says("all", original)
@@ -86,10 +92,13 @@ func TestUnresolvedIFUNC(t *testing.T) {
 // TestLazyIFUNC: a slot that waits for the first call leads to code in the same library that asks
 // the dynamic loader. It is not taken for an implementation.
 func TestLazyIFUNC(t *testing.T) {
-	for name, flags := range map[string][]string{"plain": nil, "with landing marks": {"-fcf-protection", "-Wl,-z,ibtplt"}} {
+	for name, flags := range map[string][]string{"plain": nil,
+		"with landing marks": {"-fcf-protection", "-Wl,-z,ibtplt"}} {
 		t.Run(name, func(t *testing.T) {
-			lib := library(t, append([]string{nopFlags, "testdata/chooser.c", "-DUSED", "-Wl,-z,lazy"}, flags...)...)
-			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void);", "chosen() + 40"))
+			lib := library(t, append([]string{nopFlags, "testdata/chooser.c", "-DUSED",
+				"-Wl,-z,lazy"}, flags...)...)
+			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+				source(t, "int chosen(void);", "chosen() + 40"))
 			c := start(t, target(t, lib), 0)
 			c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
 			c.says("split", "2") // the first call
@@ -102,13 +111,19 @@ func TestLazyIFUNC(t *testing.T) {
 // TestIndirectVersions: a slot that is bound to another version of an indirect function says
 // nothing of this one.
 func TestIndirectVersions(t *testing.T) {
-	lib := library(t, nopFlags, "testdata/chooser.c", "-Wl,--version-script=testdata/versions.map", "-DVERSIONS")
+	lib := library(t, nopFlags, "testdata/chooser.c", "-Wl,--version-script=testdata/versions.map",
+		"-DVERSIONS")
 	bound := func(version string) string {
-		return gcc(t, "bound.so", "-shared", "-fPIC", "-Wl,-z,now", source(t, `int chosen(void); asm(".symver chosen, chosen@`+version+`");`, "chosen()"), lib)
+		return gcc(t, "bound.so", "-shared", "-fPIC", "-Wl,-z,now",
+			source(t, `int chosen(void); asm(".symver chosen, chosen@`+version+`");`, "chosen()"),
+			lib)
 	}
-	old := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int chosen(void); asm(".symver chosen, chosen@V1");`, "chosen() + 40"), lib)
-	none := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int chosen(void);`, "chosen() + 50"))
-	later := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void);", "chosen() + 60"), lib)
+	old := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, `int chosen(void); asm(".symver chosen, chosen@V1");`, "chosen() + 40"), lib)
+	none := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, `int chosen(void);`, "chosen() + 50"))
+	later := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int chosen(void);", "chosen() + 60"), lib)
 	c := start(t, target(t, lib), 0)
 	c.says("load "+bound("V1"), "ok")
 	c.refused(Change{Apply: []*Patch{later}}, Options{}, ErrUnresolved)
@@ -121,7 +136,8 @@ func TestIndirectVersions(t *testing.T) {
 	c.says("all", "62 1 5 7 original")
 
 	c = start(t, target(t, lib), 0) // what asks for no version means the oldest one
-	c.says("load "+gcc(t, "bound.so", "-shared", "-fPIC", "-Wl,-z,now", source(t, "int chosen(void);", "chosen()")), "ok")
+	c.says("load "+gcc(t, "bound.so", "-shared", "-fPIC", "-Wl,-z,now",
+		source(t, "int chosen(void);", "chosen()")), "ok")
 	c.refused(Change{Apply: []*Patch{later}}, Options{}, ErrUnresolved)
 	c.apply(Options{}, old)
 	c.says("all", "41 1 5 7 original")
@@ -132,12 +148,14 @@ func TestIndirectVersions(t *testing.T) {
 // it and knows no versions has it for all of them.
 func TestVersions(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/versions.c", "-Wl,--version-script=testdata/versions.map")
-	preload := gcc(t, "preload.so", "-shared", "-fPIC", source(t, "int versioned(void) { return 3; }", "4"))
+	preload := gcc(t, "preload.so", "-shared", "-fPIC",
+		source(t, "int versioned(void) { return 3; }", "4"))
 	for name, tc := range map[string]struct {
 		declaration, want string
 		link              []string
 	}{
-		"the old one":     {`int versioned(void); asm(".symver versioned, versioned@V1");`, "41", []string{lib}},
+		"the old one": {`int versioned(void); asm(".symver versioned, versioned@V1");`, "41",
+			[]string{lib}},
 		"the default one": {"int versioned(void);", "42", []string{lib}},
 		"not linked":      {"int versioned(void);", "41", nil},
 	} {
@@ -166,8 +184,9 @@ func TestPackedRelocations(t *testing.T) {
 			pointers.WriteString("0, ")
 		}
 	}
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,pack-relative-relocs", source(t,
-		"static int variables[300];\nstatic int *volatile pointers[300] = {"+pointers.String()+`};
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,pack-relative-relocs",
+		source(t, "static int variables[300];\nstatic int *volatile pointers[300] = {"+
+			pointers.String()+`};
 static int wrong(void) {
 	int n = 0;
 	for (int i = 0; i < 300; i++)

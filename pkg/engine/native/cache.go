@@ -59,8 +59,11 @@ type verdict[T any] struct {
 }
 
 // NewView is the function [NewView] with a Cache.
-func (c *Cache) NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
-	v, err := process.Whole(ctx, func(ctx context.Context) (*View, error) { return newView(ctx, c, p, m, libs) })
+func (c *Cache) NewView(ctx context.Context, p *process.Process, m *process.Memory,
+	libs []*rtld.Library) (*View, error) {
+	v, err := process.Whole(ctx, func(ctx context.Context) (*View, error) {
+		return newView(ctx, c, p, m, libs)
+	})
 	return v, pidError(p.PID, "live patches", err)
 }
 
@@ -97,7 +100,8 @@ func (c *Cache) of(ctx context.Context, m *process.Memory, l *rtld.Library) (*kn
 
 // ignore returns nil for errors after which it can go on without a Cache.
 func ignore(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrChanged) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrChanged) {
 		return err
 	}
 	return nil
@@ -108,7 +112,8 @@ func (c *Cache) entry(stamp process.FileStamp) *known {
 	defer c.mu.Unlock()
 	k := c.files[stamp]
 	if k == nil && len(c.files) < maxKnown {
-		k = &known{lock: make(chan struct{}, 1), sites: map[ulp.Function]verdict[site]{}, handlers: map[uint64]error{}, parts: map[uint64][]hotpatch.Range{},
+		k = &known{lock: make(chan struct{}, 1), sites: map[ulp.Function]verdict[site]{},
+			handlers: map[uint64]error{}, parts: map[uint64][]hotpatch.Range{},
 			symbols: map[rtld.Reference]verdict[rtld.Symbol]{}, exported: map[*Patch]bool{}}
 		if c.files == nil {
 			c.files = map[process.FileStamp]*known{}
@@ -147,7 +152,8 @@ func (k *known) take(ctx context.Context) error {
 func (k *known) leave() { <-k.lock }
 
 // open opens the file, once: one that is not as it was when its stamp was taken is as good as none.
-func (k *known) open(ctx context.Context, m *process.Memory, l *rtld.Library, stamp process.FileStamp) error {
+func (k *known) open(ctx context.Context, m *process.Memory, l *rtld.Library,
+	stamp process.FileStamp) error {
 	file, err := m.OpenFile(ctx, l)
 	if e := ignore(err); e != nil {
 		return e
@@ -164,7 +170,8 @@ func (k *known) open(ctx context.Context, m *process.Memory, l *rtld.Library, st
 
 // site returns what a function's entry without NOPs is found to be; ok is false if that is not
 // known.
-func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site, err error, ok bool) {
+func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site, err error,
+	ok bool) {
 	if k.take(ctx) != nil {
 		return nil, nil, false
 	}
@@ -215,7 +222,8 @@ func (k *known) hasChecksum(ctx context.Context, sum uint32) bool {
 
 // partsOf returns the parts of a function that are elsewhere, in a library with a bias; ok is false
 // if they are not known. The function is as far from the bias.
-func (k *known) partsOf(ctx context.Context, at, size, bias uint64) (parts []hotpatch.Range, ok bool) {
+func (k *known) partsOf(ctx context.Context, at, size, bias uint64) (parts []hotpatch.Range,
+	ok bool) {
 	if k.take(ctx) != nil {
 		return nil, false
 	}
@@ -245,7 +253,8 @@ func (k *known) partsOf(ctx context.Context, at, size, bias uint64) (parts []hot
 }
 
 // symbol returns what a reference is bound to in the library; ok is false if that is not known.
-func (k *known) symbol(ctx context.Context, ref rtld.Reference, move uint64) (sym rtld.Symbol, err error, ok bool) {
+func (k *known) symbol(ctx context.Context, ref rtld.Reference, move uint64) (sym rtld.Symbol,
+	err error, ok bool) {
 	if k.take(ctx) != nil {
 		return sym, nil, false
 	}
@@ -257,7 +266,8 @@ func (k *known) symbol(ctx context.Context, ref rtld.Reference, move uint64) (sy
 		if err != nil || symbols == nil {
 			return sym, nil, false
 		}
-		if found.v, found.err = symbols.Bind(ctx, ref); found.err != nil && !errors.Is(found.err, ulp.ErrNoSymbol) {
+		if found.v, found.err = symbols.Bind(ctx, ref); found.err != nil &&
+			!errors.Is(found.err, ulp.ErrNoSymbol) {
 			return sym, nil, false
 		}
 		if len(k.symbols) < maxSymbolsKnown {
@@ -280,7 +290,8 @@ func (k *known) exports(ctx context.Context, p *Patch) bool {
 	defer k.leave()
 	if !k.exported[p] {
 		symbols, err := k.p.v.loaded.Symbols(ctx, k.file.Library())
-		k.exported[p] = err == nil && symbols != nil && symbols.CheckReplaced(ctx, p.Meta.Functions) == nil
+		k.exported[p] = err == nil && symbols != nil &&
+			symbols.CheckReplaced(ctx, p.Meta.Functions) == nil
 	}
 	return k.exported[p]
 }
@@ -345,7 +356,8 @@ func (v *view) known(ctx context.Context, l *rtld.Library) (*known, error) {
 type fileFacts struct{ v *view }
 
 // Needed implements [rtld.Facts].
-func (f fileFacts) Needed(ctx context.Context, l *rtld.Library) (list []string, ok bool, err error) {
+func (f fileFacts) Needed(ctx context.Context, l *rtld.Library) (list []string, ok bool,
+	err error) {
 	k, err := f.v.known(ctx, l)
 	if k == nil || err != nil {
 		return nil, false, err
@@ -355,7 +367,8 @@ func (f fileFacts) Needed(ctx context.Context, l *rtld.Library) (list []string, 
 }
 
 // Bind implements [rtld.Facts].
-func (f fileFacts) Bind(ctx context.Context, l *rtld.Library, ref rtld.Reference) (sym rtld.Symbol, ok bool, err error) {
+func (f fileFacts) Bind(ctx context.Context, l *rtld.Library, ref rtld.Reference) (sym rtld.Symbol,
+	ok bool, err error) {
 	k, err := f.v.known(ctx, l)
 	if k == nil || err != nil {
 		return sym, false, err

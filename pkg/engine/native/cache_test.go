@@ -67,7 +67,8 @@ func intoFirst(at, first uint64) []byte {
 // plainLibrary is a library without NOPs, and a live patch for it.
 func plainLibrary(t *testing.T) (string, *Patch) {
 	lib := library(t, "-fcf-protection=none")
-	return lib, pack(t, lib, "first:first_lp\nreads_secret:reads_secret_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+	return lib, pack(t, lib, "first:first_lp\nreads_secret:reads_secret_lp\n#secret:ulpr_secret\n",
+		ulp.PackOptions{Force: true}, "testdata/patch.c")
 }
 
 // hostile are processes that have the library's build-id, and a branch into first() somewhere else
@@ -137,7 +138,8 @@ func TestCacheKnows(t *testing.T) {
 		bound += len(k.symbols)
 	}
 	if proved != len(p.Meta.Functions) || bound == 0 {
-		t.Errorf("%d entries and %d symbols are known, want %d and some", proved, bound, len(p.Meta.Functions))
+		t.Errorf("%d entries and %d symbols are known, want %d and some", proved, bound,
+			len(p.Meta.Functions))
 	}
 	second := start(t, target(t, lib), 0)
 	if err := second.planWith(cache, p); !errors.Is(err, told) {
@@ -213,8 +215,10 @@ func TestFileAgreesWithMemory(t *testing.T) {
 			switch {
 			case !ok:
 				t.Errorf("%s of %s: not known", sym.Name, l.Name)
-			case (gotErr == nil) != (wantErr == nil), gotErr != nil && gotErr.Error() != wantErr.Error():
-				t.Errorf("%s of %s: by the file %v, in memory %v", sym.Name, l.Name, gotErr, wantErr)
+			case (gotErr == nil) != (wantErr == nil), gotErr != nil &&
+				gotErr.Error() != wantErr.Error():
+				t.Errorf("%s of %s: by the file %v, in memory %v", sym.Name, l.Name, gotErr,
+					wantErr)
 			case gotErr == nil && *got != *want:
 				t.Errorf("%s of %s: by the file %+v, in memory %+v", sym.Name, l.Name, got, want)
 			case gotErr == nil:

@@ -13,13 +13,16 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 	if err := admissible(p); err != nil {
 		return nil, pidError(p.PID, "", err)
 	}
-	pl, err := see(ctx, p, func(ctx context.Context, v *View) (*Plan, error) { return v.plan(ctx, c, o) })
+	pl, err := see(ctx, p, func(ctx context.Context, v *View) (*Plan, error) {
+		return v.plan(ctx, c, o)
+	})
 	return pl, pidError(p.PID, "", err)
 }
 
 // again says whether a change is to be tried again after an error.
 func again(err error) bool {
-	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, ErrShared) || errors.Is(err, process.ErrChanged)
+	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, ErrShared) ||
+		errors.Is(err, process.ErrChanged)
 }
 
 // Pauses of do.
@@ -56,7 +59,8 @@ func do(ctx context.Context, p *process.Process, c Change, o Options) (Result, e
 		}
 		if errors.Is(err, process.ErrChanged) {
 			next, lookErr := process.Look(ctx, p.PID, process.Options{})
-			if errors.Is(lookErr, process.ErrGone) { // which says more than how it looked just before
+			if errors.Is(lookErr, process.ErrGone) {
+				// which says more than how it looked just before
 				return res, lookErr
 			}
 			if lookErr != nil || next.StartTime != p.StartTime {

@@ -41,7 +41,8 @@ func TestClaims(t *testing.T) {
 		c.refused(Change{Revert: everyOne}, Options{}, ErrDamaged)
 	}
 	other := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c", "-DANSWER=3")
-	for name, lie := range map[string]func(r *patchRecord){ // can be listed, but the table says otherwise
+	for name, lie := range map[string]func(r *patchRecord){
+		// can be listed, but the table says otherwise
 		"a page less":      func(r *patchRecord) { r.Size -= pageSize },
 		"another function": func(r *patchRecord) { r.Functions[0].Entry += 16 },
 		"another one's slot": func(r *patchRecord) {

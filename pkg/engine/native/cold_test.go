@@ -42,7 +42,8 @@ func TestConsistencyColdParts(t *testing.T) {
 	for shape := 1; shape <= 3; shape++ {
 		for _, flags := range [][]string{{nopFlags}, {"-fcf-protection=none"}} {
 			lib := coldLibrary(t, shape, flags...)
-			p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/patch.c")
+			p := pack(t, lib, "calls:calls_lp\n",
+				ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/patch.c")
 			c := start(t, target(t, lib), 0)
 			c.says("calls", "ok")
 			c.busyIn("calls", Change{Apply: []*Patch{p}}, Options{})
@@ -77,10 +78,12 @@ func TestColdPartsCached(t *testing.T) {
 		if err != nil || len(want) < 2 {
 			t.Fatal(want, err)
 		}
-		if got, err := c.zones(cache, p); err != nil || !cmp.Equal(want, got, cmp.AllowUnexported(zone{})) {
+		if got, err := c.zones(cache, p); err != nil ||
+			!cmp.Equal(want, got, cmp.AllowUnexported(zone{})) {
 			t.Errorf("%+v, want %+v: %v", got, want, err)
 		}
-		if got, err := c.zones(nil, p); err != nil || !cmp.Equal(want, got, cmp.AllowUnexported(zone{})) {
+		if got, err := c.zones(nil, p); err != nil ||
+			!cmp.Equal(want, got, cmp.AllowUnexported(zone{})) {
 			t.Errorf("without a cache: %+v, want %+v: %v", got, want, err)
 		}
 	}
@@ -99,7 +102,8 @@ func TestColdPartsTooLong(t *testing.T) {
 				continue
 			}
 			b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*hotpatch.Text{}}
-			if parts, err := b.parts(t.Context(), l, &site{entry: seg.End - 16, kind: kindCode}, 17); !errors.Is(err, hotpatch.ErrSize) {
+			if parts, err := b.parts(t.Context(), l, &site{entry: seg.End - 16, kind: kindCode},
+				17); !errors.Is(err, hotpatch.ErrSize) {
 				t.Errorf("%s: %v, %v", l.Name, parts, err)
 			}
 		}
@@ -123,7 +127,8 @@ func (c *child) zones(cache *Cache, p *Patch) ([]zone, error) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	pl, err := v.Plan(c.t.Context(), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
+	pl, err := v.Plan(c.t.Context(), Change{Apply: []*Patch{p}},
+		Options{Consistency: ConsistencyFunctions})
 	if err != nil {
 		return nil, err
 	}

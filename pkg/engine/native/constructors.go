@@ -14,17 +14,19 @@ import (
 // going to be unloaded. Leaving these out changes nothing for the code of a patch. They are
 // recognised by their code, which strip does not remove, as far as it decides what they are.
 var stubs = map[elf.DynTag]func(code []byte) bool{
-	elf.DT_INIT: func(code []byte) bool { // sub $8,%rsp; mov __gmon_start__@GOT(%rip),%rax; test; je .+4; call *%rax
+	elf.DT_INIT: func(code []byte) bool {
+		// sub $8,%rsp; mov __gmon_start__@GOT(%rip),%rax; test; je .+4; call *%rax
 		return matches(code, "4883ec08488b05????????4885c07402ffd04883c408c3")
 	},
 	elf.DT_FINI: func(code []byte) bool { // sub $8,%rsp; add $8,%rsp; ret
 		return matches(code, "4883ec084883c408c3")
 	},
 	elf.DT_INIT_ARRAY: func(code []byte) bool { // jmp register_tm_clones; before gcc 8 with a frame
-		return matches(code, "e9????????") || matches(code, "eb??") || matches(code, "554889e55de9????????") ||
-			matches(code, "554889e55deb??")
+		return matches(code, "e9????????") || matches(code, "eb??") ||
+			matches(code, "554889e55de9????????") || matches(code, "554889e55deb??")
 	},
-	elf.DT_FINI_ARRAY: func(code []byte) bool { // cmpb $0,completed.0(%rip); jne; push %rbp; cmpq $0,__cxa_finalize@GOT
+	elf.DT_FINI_ARRAY: func(code []byte) bool {
+		// cmpb $0,completed.0(%rip); jne; push %rbp; cmpq $0,__cxa_finalize@GOT
 		return matches(code, "803d????????0075??5548833d????????00")
 	},
 }
@@ -35,28 +37,32 @@ var tmClones = []string{"488d3d????????488d35????????4829fe", "488d3d????????488
 func checkConstructors(d *elfx.Dynamic, im *image) []error {
 	var errs []error
 	refuse := func(what string) {
-		errs = append(errs, &ContainerError{"constructors", "it has " + what + ", which would not run",
-			"initialize variables statically, or when a replacement is first called"})
+		errs = append(errs, &ContainerError{"constructors", "it has " + what +
+			", which would not run", "initialize variables statically, or when a replacement is " +
+			"first called"})
 	}
 	if n, ok := d.Value(elf.DT_PREINIT_ARRAYSZ); ok && n > 0 {
 		refuse("constructors (.preinit_array)")
 	}
 	for _, t := range []elf.DynTag{elf.DT_INIT, elf.DT_FINI} {
 		if addr, ok := d.Value(t); ok && !stubs[t](code(im, addr)) {
-			refuse(map[elf.DynTag]string{elf.DT_INIT: "a constructor _init", elf.DT_FINI: "a destructor _fini"}[t])
+			refuse(map[elf.DynTag]string{elf.DT_INIT: "a constructor _init",
+				elf.DT_FINI: "a destructor _fini"}[t])
 		}
 	}
 	for _, a := range []struct {
 		array, size elf.DynTag
 		what        string
-	}{{elf.DT_INIT_ARRAY, elf.DT_INIT_ARRAYSZ, "constructors"}, {elf.DT_FINI_ARRAY, elf.DT_FINI_ARRAYSZ, "destructors"}} {
+	}{{elf.DT_INIT_ARRAY, elf.DT_INIT_ARRAYSZ, "constructors"}, {elf.DT_FINI_ARRAY,
+		elf.DT_FINI_ARRAYSZ, "destructors"}} {
 		addr, ok := d.Value(a.array)
 		size, _ := d.Value(a.size)
 		if !ok || size == 0 {
 			continue
 		}
 		fn := relativeAt(im, d, addr)
-		if size != 8 || !stubs[a.array](code(im, fn)) || a.array == elf.DT_INIT_ARRAY && !registersClones(im, fn) {
+		if size != 8 || !stubs[a.array](code(im, fn)) || a.array == elf.DT_INIT_ARRAY &&
+			!registersClones(im, fn) {
 			refuse(a.what)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 func (c *child) dispatch() {
 	c.t.Helper()
 	if got := c.Ask("dispatch 1"); got != "ok" {
-		c.t.Skipf("%s: that the program handles system calls itself the kernel tells since Linux 6.4", got)
+		c.t.Skipf("%s: that the program handles system calls itself the kernel tells since Linux "+
+			"6.4", got)
 	}
 }
 

@@ -75,38 +75,45 @@
 //
 // These are the system calls that the engines make in a process, and what stands in their way:
 //
-//	call                     made by                     can fail with            then
-//	mmap                     loading                     EAGAIN ENOMEM EPERM …    nothing has changed; refused
-//	memfd_create, ftruncate, loading, where anonymous    EMFILE ENFILE EPERM …    the same; never tried where
-//	  close                    memory is refused                                    RLIMIT_FSIZE is below the size
-//	openat, close            loading, where these are    EACCES EMFILE ENFILE …   the same; not tried where the process
-//	                           refused                                              sees another file, or none
-//	munmap                   giving back                 ENOMEM (max_map_count)   it stays, and a later change does it
-//	rt_sigreturn             every way back              -                        -
-//	what dlopen and dlclose  libpulp.so, by itself       any                      libpulp.so reports it; nothing was patched
-//	  call                                                                        (filters are asked about them first)
+//	call                   made by                 can fail with          then
+//	mmap                   loading                 EAGAIN ENOMEM EPERM …  refused
+//	memfd_create,          loading, if anonymous   EMFILE ENFILE EPERM …  refused; never tried if
+//	  ftruncate, close     memory is refused                              RLIMIT_FSIZE is too low
+//	openat, close          loading, if these are   EACCES EMFILE ENFILE … refused; not tried if
+//	                       refused                                        the process sees no file
+//	                                                                      or another one
+//	munmap                 unmapping               ENOMEM (max_map_count) it stays mapped until a
+//	                                                                      later change
+//	rt_sigreturn           every way back          -                      -
+//	those of dlopen and    libpulp.so, by itself   any                    libpulp.so reports it;
+//	  dlclose                                                             nothing was patched
 //
-//	what stands in the way                      anonymous memory         memory file                      container's file
-//	RLIMIT_FSIZE                                -                        not tried: ftruncate raises      -
-//	                                                                       SIGXFSZ
-//	RLIMIT_AS, max_map_count                    ENOMEM: refused          ENOMEM: refused                  ENOMEM: refused
-//	RLIMIT_DATA                                 -, variables: ENOMEM     -, variables: ENOMEM             -, variables: ENOMEM
-//	RLIMIT_NOFILE                               -                        EMFILE: refused                  EMFILE: refused
-//	RLIMIT_MEMLOCK after mlockall(MCL_FUTURE)   EAGAIN: refused          EAGAIN: refused                  EAGAIN: refused
-//	RLIMIT_STACK                                - (tracer.ErrStack: another thread, or refused)
-//	vm.overcommit_memory=2, all promised        -, variables: ENOMEM     -, variables: ENOMEM             -, variables: ENOMEM
-//	vm.memfd_noexec=1, 2                        -                        - (no flag asks for what they    -
-//	                                                                       forbid)
-//	seccomp: kill, trap, errno, trace, notify   asked before the call is made; next way, or refused (ErrSeccomp)
-//	seccomp: log                                allowed
-//	PR_SET_MDWE                                 -                        -                                -
-//	SELinux without execmem                     EACCES: next way         EACCES where its type says so:   - with a library's label
-//	                                                                       next way
-//	a full memory cgroup                            writing a page is as the process's own touching it: reclaim, then the
-//	                                                  cgroup's OOM killer. It is some ten pages. (Tested in the version
-//	                                                  of control groups that has the machine's memory.)
-//	the engine has no CAP_SYS_RESOURCE          - (in package engine: limits that a user set for a privileged process are raised up to
-//	                                              their hard limit only)
+// Filters are asked about the calls of dlopen and dlclose first.
+//
+//	obstacle                   anonymous memory      memory file           container's file
+//	RLIMIT_FSIZE               -                     not tried: ftruncate  -
+//	                                                   raises SIGXFSZ
+//	RLIMIT_AS, max_map_count   ENOMEM: refused       ENOMEM: refused       ENOMEM: refused
+//	RLIMIT_DATA                variables: ENOMEM     variables: ENOMEM     variables: ENOMEM
+//	RLIMIT_NOFILE              -                     EMFILE: refused       EMFILE: refused
+//	RLIMIT_MEMLOCK after       EAGAIN: refused       EAGAIN: refused       EAGAIN: refused
+//	  mlockall(MCL_FUTURE)
+//	RLIMIT_STACK               tracer.ErrStack: another thread, or refused
+//	vm.overcommit_memory=2,    variables: ENOMEM     variables: ENOMEM     variables: ENOMEM
+//	  all promised
+//	vm.memfd_noexec=1, 2       -                     - (no flag asks for   -
+//	                                                   what they forbid)
+//	seccomp: kill, trap,       asked before the call is made; next way, or refused (ErrSeccomp)
+//	  errno, trace, notify
+//	seccomp: log               allowed
+//	PR_SET_MDWE                -                     -                     -
+//	SELinux without execmem    EACCES: next way      EACCES if its type    - with a library's
+//	                                                   says so: next way     label
+//	a full memory cgroup       writing a page counts as if the process had touched it: reclaim,
+//	                             then the cgroup's OOM killer. It is about ten pages. (Tested in
+//	                             the cgroup version that controls the machine's memory.)
+//	the engine has no          - (package engine raises limits that a user set for a privileged
+//	  CAP_SYS_RESOURCE           process up to their hard limit only)
 //
 // "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no
 // (Chromium's) is asked about the same call without it, which is safe while all threads stand.
@@ -129,8 +136,8 @@
 //   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild
 //     build` asks, too.
 //
-//   - Functions of a library without NOPs, unless live patch or Options say [symtab.EntriesAny] and it
-//     is proven safe.
+//   - Functions of a library without NOPs, unless live patch or Options say [symtab.EntriesAny] and
+//     it is proven safe.
 //
 //   - Libraries whose code is mapped with MAP_SHARED, as a loader of the program's own may do: what
 //     is written there goes into the file, and into every process that maps it. The answer is

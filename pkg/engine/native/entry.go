@@ -145,7 +145,8 @@ func oldNOPJump(stub uint64) []byte { return le.AppendUint64(slices.Clip(absolut
 
 // leftJump reports whether what is before an entry is a jump that somebody has put there.
 func leftJump(before []byte) bool {
-	return bytes.HasPrefix(before, absolute) || bytes.HasPrefix(before, loadR11) && bytes.HasSuffix(before, jumpR11) ||
+	return bytes.HasPrefix(before, absolute) || bytes.HasPrefix(before, loadR11) &&
+		bytes.HasSuffix(before, jumpR11) ||
 		before[0] == 0xe9 && bytes.Equal(before[nearLen:], nops[nearLen:])
 }
 
@@ -160,7 +161,8 @@ func (s *site) detour(stub uint64) ([]write, error) {
 		if !ok {
 			return nil, ErrNoRoom
 		}
-		return []write{{at, jump}, {s.place() + 1, []byte{byte(distance)}}, {s.place(), []byte{0xeb}}}, nil
+		return []write{{at, jump}, {s.place() + 1, []byte{byte(distance)}},
+			{s.place(), []byte{0xeb}}}, nil
 	}
 	jump, ok := jumpTo(s.place(), stub)
 	if !ok {
@@ -171,7 +173,8 @@ func (s *site) detour(stub uint64) ([]write, error) {
 
 // overNOPs returns the writes that put a jump into the NOPs, and lead the entry there.
 func (s *site) overNOPs(jump []byte) []write {
-	return []write{{s.entry - beforeLen, jump}, {s.place(), []byte{0xeb, byte(s.entry - beforeLen - s.place() - atLen)}}}
+	return []write{{s.entry - beforeLen, jump},
+		{s.place(), []byte{0xeb, byte(s.entry - beforeLen - s.place() - atLen)}}}
 }
 
 // restore returns the writes, in order, that make the entry what it was.
@@ -200,7 +203,8 @@ func (s *site) led(have []byte, stub uint64) (led, ok bool) {
 	if s.kind == kindSplit && have[i] == plain[i] && have[i+1] == detoured[i+1] {
 		return false, true
 	}
-	led = bytes.Equal(have, detoured) // to this very stub: another table may have the same functions
+	// to this very stub: another table may have the same functions
+	led = bytes.Equal(have, detoured)
 	return led, led || bytes.Equal(have[i:], plain[i:])
 }
 

@@ -20,15 +20,18 @@ var (
 	// ErrUnwinding: exceptions, or the cancellation of a thread, are expected to pass through the
 	// function, which handles them. The unwinder would not find the replacement, and what the
 	// function cleans up would not be.
-	ErrUnwinding = errors.New("the unwinder would not find its replacement; in a process that has libpulp.so it would")
+	ErrUnwinding = errors.New("the unwinder would not find its replacement; in a process that " +
+		"has libpulp.so it would")
 	// ErrForeign: somebody else, such as libpulp, already leads the function elsewhere.
-	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
+	ErrForeign = errors.New("the function is patched by another tool: revert it with that one " +
+		"first")
 	// ErrNoLibrary: the process does not have the target mapped.
 	ErrNoLibrary = errors.New("the library is not loaded")
 	// ErrNoLoader: the process was started without a dynamic loader, and has the library all the
 	// same. Emulators are like that: what they know to be mapped is what the program that they run
 	// has mapped, and what lies elsewhere ends that.
-	ErrNoLoader = errors.New("the process has no dynamic loader: it runs in an emulator (valgrind, qemu), or has loaded the library by itself")
+	ErrNoLoader = errors.New("the process has no dynamic loader: it runs in an emulator " +
+		"(valgrind, qemu), or has loaded the library by itself")
 	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be
 	// looked up.
 	ErrUnlisted = rtld.ErrUnlisted
@@ -53,13 +56,15 @@ var (
 	ErrAgain = errors.New("a thread is in the way: try again")
 	// ErrNotRunning: a thread was to make system calls that take no time, and did not get to it.
 	// Its process is frozen (a cgroup's freezer), or the machine very busy.
-	ErrNotRunning = errors.New("its threads do not run: it is frozen (cgroup.freeze, a paused container), or the machine very busy")
+	ErrNotRunning = errors.New("its threads do not run: it is frozen (cgroup.freeze, a paused " +
+		"container), or the machine very busy")
 	// ErrLate: the process would have stood still for longer than Options.MaxStop. Nothing was
 	// changed.
 	ErrLate = errors.New("it would have stood still for too long")
 	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or
 	// with CLONE_VM, when the change was planned or when the process stood.
-	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")
+	ErrShared = errors.New("it has the same memory: try again when that process has ended, or " +
+		"executed a program")
 	// ErrStale: the process changed since it was looked at. Plan again.
 	ErrStale = errors.New("the process changed meanwhile: plan again")
 	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there
@@ -130,7 +135,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes an ErrAgain of what is not known while the dynamic loader is at work.
-func (e *Error) Is(target error) bool { return target == ErrAgain && errors.Is(e.Err, rtld.ErrLoading) }
+func (e *Error) Is(target error) bool {
+	return target == ErrAgain && errors.Is(e.Err, rtld.ErrLoading)
+}
 
 // pidError puts the process in front of an error, once.
 func pidError(pid int, what string, err error) error {

@@ -42,10 +42,11 @@ type Result struct {
 //	fill     the mappings             nothing leads to them; they begin they are unmapped
 //	                                  with a mark
 //	verify   the contents             nothing leads to the regions,     they are unmapped, unless
-//	                                  which are complete                the process mapped over them
+//	                                  which are complete                the process mapped over
+//	                                                                    them
 //	switch   a second survey, if      functions lead to stubs, and      all writes are taken back,
-//	         threads may have run     these to the old code or, after   the last one first, and the
-//	                                  the one write that counts, to     regions are unmapped
+//	         threads may have run     these to the old code or, after   the last one first, and
+//	                                  the one write that counts, to     the regions are unmapped
 //	                                  the new code
 //	release  the switch               the process has the new code, and it does not: what remains
 //	                                  memory that nothing leads to      is for a later change

@@ -60,7 +60,8 @@ const (
 // fileFlags are how a process opens the file. Nobody else has a reason to ask for synchronous
 // appending to what is only read: by that a descriptor is recognised that a killed engine left.
 // None of the flags has an effect on mapping.
-const fileFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_APPEND | unix.O_SYNC
+const fileFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK |
+	unix.O_APPEND | unix.O_SYNC
 
 // backing chooses the file for a region, the largest one of its containers, and says why there is
 // none.
@@ -75,8 +76,10 @@ func (b *planner) backing(rg *region, tp *targetPlan) (*File, error) {
 	case f == nil:
 		return nil, fmt.Errorf("no file of the live patch is known: %w", ErrRefused)
 	case !strings.HasSuffix(f.Path, fileSuffix) || len(f.Path) > maxFilePath:
-		return nil, fmt.Errorf("%s: its name does not end in %s, or is too long: %w", f.Path, fileSuffix, ErrRefused)
-	case f.size <= pieceAt || len(rg.pieces(f)) > maxPieces || len(rg.writable) > 0 && rg.writable[0].off < 2*pageSize:
+		return nil, fmt.Errorf("%s: its name does not end in %s, or is too long: %w", f.Path,
+			fileSuffix, ErrRefused)
+	case f.size <= pieceAt || len(rg.pieces(f)) > maxPieces || len(rg.writable) > 0 &&
+		rg.writable[0].off < 2*pageSize:
 		return nil, fmt.Errorf("%s: too small a file: %w", f.Path, ErrRefused)
 	}
 	return f, f.seenBy(b.p.PID)
@@ -85,13 +88,15 @@ func (b *planner) backing(rg *region, tp *targetPlan) (*File, error) {
 // seenBy returns an error unless a process finds the file under its path. Nothing is opened there:
 // what the process may put in its place may be a FIFO, or another's file.
 func (f *File) seenBy(pid int) error {
-	root, err := unix.Open(procfs.Root+"/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(procfs.Root+"/"+strconv.Itoa(pid)+"/root",
+		unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("%s: its root directory: %w: %w", f.Path, ErrRefused, err)
 	}
 	defer func() { _ = unix.Close(root) }()
-	at, err := unix.Openat2(root, f.Path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	at, err := unix.Openat2(root, f.Path,
+		&unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 	if err != nil {
 		return fmt.Errorf("the process does not see %s: %w: %w", f.Path, ErrRefused, err)
 	}
@@ -110,12 +115,14 @@ func (f *File) seenBy(pid int) error {
 
 // is reports whether stat(2) told of this file.
 func (f *File) is(st *unix.Stat_t) bool {
-	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Dev == f.dev && st.Ino == f.inode && uint64(st.Size) == f.size
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Dev == f.dev && st.Ino == f.inode &&
+		uint64(st.Size) == f.size
 }
 
 // isMapped is is for statx(2).
 func (f *File) isMapped(st *unix.Statx_t) bool {
-	return st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Mkdev(st.Dev_major, st.Dev_minor) == f.dev && st.Ino == f.inode && st.Size == f.size
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Mkdev(st.Dev_major, st.Dev_minor) == f.dev &&
+		st.Ino == f.inode && st.Size == f.size
 }
 
 // isFile reports whether a mapping may be a piece of a region.
@@ -126,7 +133,8 @@ func isFile(m rtld.Mapping) bool {
 // continues reports whether a mapping goes on with the file where the one before it ends, as a
 // library's code does after its first pages.
 func continues(before, m rtld.Mapping) bool {
-	return m.Start == before.End && m.File == before.File && m.Offset == before.Offset+(before.End-before.Start)
+	return m.Start == before.End && m.File == before.File && m.Offset == before.Offset+
+		(before.End-before.Start)
 }
 
 // reserved reports whether a mapping is what the first call has mapped for the region at base, or a
@@ -164,7 +172,8 @@ func unmarkedFile(ctx context.Context, m memory, maps []rtld.Mapping) (uint64, e
 	var pages [2][pageSize]byte
 	for i := range pages {
 		_, err := m.ReadAt(ctx, pages[i][:], base+uint64(i)*pageSize)
-		if errors.Is(err, process.ErrUnreadable) { // the file was truncated: whose it is, is not known
+		if errors.Is(err, process.ErrUnreadable) {
+			// the file was truncated: whose it is, is not known
 			return 0, nil
 		} else if err != nil {
 			return 0, err

@@ -14,7 +14,8 @@ import (
 // may read, before it is stopped in vain: a thread is never sent into a call that may kill it.
 // Everything else about filters is seen under the stop, since only a tracer can.
 func (b *planner) loadable(ctx context.Context) error {
-	if len(b.regions) == 0 || b.o.SuspendSeccomp || b.p.Seccomp == process.SeccompNone || readsFilters() {
+	if len(b.regions) == 0 || b.o.SuspendSeccomp || b.p.Seccomp == process.SeccompNone ||
+		readsFilters() {
 		return nil
 	}
 	free, err := b.p.Unfiltered(ctx)

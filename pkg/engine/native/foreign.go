@@ -31,7 +31,8 @@ func (v *view) passed(ctx context.Context, st *state, err error) bool {
 	f, ok := errors.AsType[*foreignError](err)
 	for i := 0; ok && i < foreignLooks; i++ {
 		have := make([]byte, len(f.have))
-		if _, err := v.m.ReadAt(ctx, have, f.at); err != nil || !bytes.Equal(have, f.have) || v.worked(ctx, st) {
+		if _, err := v.m.ReadAt(ctx, have, f.at); err != nil || !bytes.Equal(have, f.have) ||
+			v.worked(ctx, st) {
 			return true
 		}
 		time.Sleep(foreignPause)

@@ -36,7 +36,8 @@ func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) erro
 		b.zones = append(b.zones, zone{lo: s.place() + 1, hi: s.entry + size, name: name})
 		b.movedCode(s.entry, name)
 		if err := b.coldParts(ctx, tp, s, size, name); err != nil {
-			return fmt.Errorf("%q: %w: its parts elsewhere (.cold) are not known: %w", name, ErrEntry, err)
+			return fmt.Errorf("%q: %w: its parts elsewhere (.cold) are not known: %w", name,
+				ErrEntry, err)
 		}
 	}
 	for _, r := range b.st.records {
@@ -54,7 +55,8 @@ func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) erro
 }
 
 // coldParts adds the code of a function that the compiler has put elsewhere: f.cold.
-func (b *planner) coldParts(ctx context.Context, tp *targetPlan, s *site, size uint64, name string) error {
+func (b *planner) coldParts(ctx context.Context, tp *targetPlan, s *site, size uint64,
+	name string) error {
 	parts, err := b.parts(ctx, tp.lib, s, size)
 	for _, p := range parts {
 		b.zones = append(b.zones, zone{lo: p.From, hi: p.To, name: name, starts: []uint64{p.From}})
@@ -64,7 +66,8 @@ func (b *planner) coldParts(ctx context.Context, tp *targetPlan, s *site, size u
 
 // parts finds the parts of a function that are elsewhere, by the library's file if that is known,
 // once for all processes.
-func (b *planner) parts(ctx context.Context, l *rtld.Library, s *site, size uint64) ([]hotpatch.Range, error) {
+func (b *planner) parts(ctx context.Context, l *rtld.Library, s *site,
+	size uint64) ([]hotpatch.Range, error) {
 	k, err := b.v.known(ctx, l)
 	if err != nil {
 		return nil, err
@@ -96,7 +99,8 @@ func (b *planner) movedCode(entry uint64, name string) {
 	for _, t := range b.st.tables {
 		for slot, s := range t.sites {
 			if s.entry == entry && s.kind == kindCode {
-				b.zones = append(b.zones, zone{lo: t.stub(slot) + movedAt, hi: t.stub(slot) + stubSize, name: name})
+				b.zones = append(b.zones, zone{lo: t.stub(slot) + movedAt, hi: t.stub(slot) +
+					stubSize, name: name})
 			}
 		}
 	}

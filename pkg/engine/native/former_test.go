@@ -32,7 +32,8 @@ func (c *child) busyIn(function string, ch Change, o Options) {
 func TestFormerCode(t *testing.T) {
 	lib := library(t, nopFlags)
 	const only = "calls:calls_lp\n"
-	a, b, d := answer(t, lib, 2, only), answer(t, lib, 3, only), answer(t, lib, 4, "calls:calls_lp\nfirst:first_lp\n")
+	a, b, d := answer(t, lib, 2, only), answer(t, lib, 3, only),
+		answer(t, lib, 4, "calls:calls_lp\nfirst:first_lp\n")
 	functions := Options{Consistency: ConsistencyFunctions}
 	for _, test := range []struct {
 		name   string
@@ -114,7 +115,8 @@ func TestFormerCodeMoved(t *testing.T) {
 
 // TestPointers: a pointer to a function is no call of it, on a stack or in a register.
 func TestPointers(t *testing.T) {
-	for _, lib := range []string{library(t, nopFlags), library(t, "-O0", "-fcf-protection=none"), library(t, nopFlags, "-fcf-protection=full")} {
+	for _, lib := range []string{library(t, nopFlags), library(t, "-O0", "-fcf-protection=none"),
+		library(t, nopFlags, "-fcf-protection=full")} {
 		c := start(t, target(t, lib), 0)
 		c.says("points", "ok")
 		p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")

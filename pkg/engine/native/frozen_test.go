@@ -31,7 +31,8 @@ func TestFrozen(t *testing.T) {
 				}
 				f.Freeze()
 				f.Frozen()
-				c.refused(Change{Apply: []*Patch{p}}, Options{StopTimeout: 100 * time.Millisecond, oneByOne: oneByOne}, why)
+				c.refused(Change{Apply: []*Patch{p}}, Options{StopTimeout: 100 * time.Millisecond,
+					oneByOne: oneByOne}, why)
 				f.Thaw()
 				c.says("all", original)
 				c.right()
@@ -77,8 +78,8 @@ func (c *child) frozenAt(f *targettest.Freezer, p *Patch, at int, oneByOne bool)
 	if at < 0 { // it is not frozen at all
 		limit = 10 * time.Second
 	}
-	_, err := do(c.t.Context(), look(c.t, c.pid), Change{Apply: []*Patch{p}}, Options{StopTimeout: limit, oneByOne: oneByOne,
-		step: func(string) {
+	_, err := do(c.t.Context(), look(c.t, c.pid), Change{Apply: []*Patch{p}},
+		Options{StopTimeout: limit, oneByOne: oneByOne, step: func(string) {
 			if n++; n-1 == at {
 				f.Freeze()
 			}

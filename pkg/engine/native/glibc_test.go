@@ -46,12 +46,14 @@ func libcOnly(snapshot string) string {
 // TestStockMalloc patches malloc of this machine's own libc, which was compiled without NOPs, in a
 // program that uses it in several threads.
 func TestStockMalloc(t *testing.T) {
-	p := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
+	p := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true},
+		"testdata/malloc.c")
 	c := start(t, gcc(t, "allocate", "testdata/allocate.c", "-pthread"), 4)
 	c.says("", "glibc")
 	before := libcOnly(c.snapshot())
 	pid := look(t, c.pid)
-	if _, err := do(t.Context(), pid, Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrEntry) {
+	if _, err := do(t.Context(), pid, Change{Apply: []*Patch{p}},
+		Options{}); !errors.Is(err, ErrEntry) {
 		t.Errorf("without entries: any: %v", err)
 	}
 	for range 5 {

@@ -43,14 +43,17 @@ const nopFlags = "-fpatchable-function-entry=16,14"
 // library compiles the library that is patched, with NOPs unless flags say otherwise.
 func library(t testing.TB, flags ...string) string {
 	t.Helper()
-	return gcc(t, "libtarget.so", append([]string{"-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libtarget.so",
-		"testdata/library.c"}, flags...)...)
+	return gcc(t, "libtarget.so",
+		append([]string{"-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libtarget.so",
+			"testdata/library.c"}, flags...)...)
 }
 
 // target compiles the program, linked with a library.
 func target(t testing.TB, lib string, flags ...string) string {
 	t.Helper()
-	return gcc(t, "target", append([]string{"testdata/target.c", lib, "-pthread", "-Wl,-rpath," + filepath.Dir(lib)}, flags...)...)
+	return gcc(t, "target",
+		append([]string{"testdata/target.c", lib, "-pthread", "-Wl,-rpath," + filepath.Dir(lib)},
+			flags...)...)
 }
 
 // spinner compiles a process of one thread that looks at the clock all the time.
@@ -60,13 +63,15 @@ func spinner(t testing.TB, lib string) string {
 }
 
 // everything is a description of all that testdata/patch.c replaces.
-const everything = "first:first_lp\nsecond:second_lp\nreads_secret:reads_secret_lp\nreads_mine:reads_mine_lp\ntext:text_lp\n" +
+const everything = "first:first_lp\nsecond:second_lp\nreads_secret:reads_secret_lp\n" +
+	"reads_mine:reads_mine_lp\ntext:text_lp\n" +
 	"blocks:blocks_lp\ncalls:calls_lp\ndeep:deep_lp\n#secret:ulpr_secret\n#%mine:ulpr_mine\n"
 
 // pack compiles a live patch and packs it for a library.
 func pack(t testing.TB, lib, lines string, o ulp.PackOptions, args ...string) *Patch {
 	t.Helper()
-	image, err := os.ReadFile(gcc(t, "patch.so", append([]string{"-shared", "-fPIC", "-Wl,--build-id"}, args...)...))
+	image, err := os.ReadFile(
+		gcc(t, "patch.so", append([]string{"-shared", "-fPIC", "-Wl,--build-id"}, args...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +141,8 @@ func startBy(t testing.TB, by []string, path string, threads int, env ...string)
 	}
 	args := append(slices.Clone(by), path, file, strconv.Itoa(threads))
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(append(os.Environ(), "MALLOC_ARENA_MAX=1"), env...) // its mappings shall stay as they are
+	// its mappings shall stay as they are
+	cmd.Env = append(append(os.Environ(), "MALLOC_ARENA_MAX=1"), env...)
 	c := &child{Process: targettest.Start(t, cmd), t: t, pid: cmd.Process.Pid, n: threads}
 	if got := c.Line(); got != "ready" {
 		t.Fatalf("%s: %q instead of ready", path, got)
@@ -146,7 +152,8 @@ func startBy(t testing.TB, by []string, path string, threads int, env ...string)
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if c.page, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if c.page, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Munmap(c.page) })
@@ -194,7 +201,8 @@ func (c *child) threads() string {
 		dir := fmt.Sprintf("/proc/%d/task/%d/", c.pid, th.TID)
 		at, _ := os.ReadFile(dir + "syscall")
 		stat, _ := os.ReadFile(dir + "schedstat")
-		fmt.Fprintf(&b, "%d %v %s %s\n", th.TID, th.State, strings.TrimSpace(string(at)), strings.TrimSpace(string(stat)))
+		fmt.Fprintf(&b, "%d %v %s %s\n", th.TID, th.State, strings.TrimSpace(string(at)),
+			strings.TrimSpace(string(stat)))
 	}
 	return b.String()
 }

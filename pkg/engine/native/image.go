@@ -47,7 +47,8 @@ func readImage(f *elfx.File) (*image, error) {
 			continue
 		}
 		if s.Vaddr > maxSpan || s.Memsz > maxSpan-s.Vaddr || s.Filesz > s.Memsz {
-			return nil, fmt.Errorf("%w: segment at %#x of %#x bytes: %w", ErrContainer, s.Vaddr, s.Memsz, ErrLimit)
+			return nil, fmt.Errorf("%w: segment at %#x of %#x bytes: %w", ErrContainer, s.Vaddr,
+				s.Memsz, ErrLimit)
 		}
 		end = max(end, pageUp(s.Vaddr+s.Memsz))
 		if s.Flags&elf.PF_W != 0 {
@@ -58,10 +59,12 @@ func readImage(f *elfx.File) (*image, error) {
 		return nil, fmt.Errorf("%w: nothing to load", ErrContainer)
 	}
 	if lastWritable == end {
-		end += pageSize // so that what can be written does not become one with the process's own memory: see region
+		// so that what can be written does not become one with the process's own memory: see region
+		end += pageSize
 	}
 	im := &image{mem: make([]byte, end), align: pageSize}
-	for _, s := range f.Sections { // those of segments are what the linker takes a page for, 2 MiB some years ago
+	for _, s := range f.Sections {
+		// those of segments are what the linker takes a page for, 2 MiB some years ago
 		if s.Flags&elf.SHF_ALLOC != 0 && s.Align > im.align {
 			im.align = s.Align
 		}
@@ -81,7 +84,8 @@ func readImage(f *elfx.File) (*image, error) {
 	}
 	for p, fl := range flags {
 		if fl&elf.PF_W != 0 && fl&elf.PF_X != 0 {
-			return nil, fmt.Errorf("%w: memory at %#x is both writable and executable", ErrContainer, p*pageSize)
+			return nil, fmt.Errorf("%w: memory at %#x is both writable and executable",
+				ErrContainer, p*pageSize)
 		}
 	}
 	im.setRanges(f, flags)

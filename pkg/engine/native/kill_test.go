@@ -32,7 +32,8 @@ func engine(job string) int {
 	var path string
 	var oneByOne, onTop, twoStops bool
 	var load string
-	if _, err := fmt.Sscanf(job, "%d %d %s %v %v %v %q", &pid, &last, &path, &oneByOne, &onTop, &twoStops, &load); err != nil {
+	if _, err := fmt.Sscanf(job, "%d %d %s %v %v %v %q", &pid, &last, &path, &oneByOne, &onTop,
+		&twoStops, &load); err != nil {
 		return 1
 	}
 	image, err := os.ReadFile(path)
@@ -50,15 +51,17 @@ func engine(job string) int {
 	}
 	p.File = NewFile(path, info)
 	steps := 0
-	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, twoStops: twoStops, load: load, step: func(string) {
-		if steps == last {
-			targettest.KillSelf()
-		}
-		steps++
-	}}
+	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, twoStops: twoStops, load: load,
+		step: func(string) {
+			if steps == last {
+				targettest.KillSelf()
+			}
+			steps++
+		}}
 	fmt.Println("ready")
 	for {
-		for _, ch := range []Change{{Apply: []*Patch{p}}, {Revert: func(a AppliedPatch) bool { return !onTop || a.ID == p.Meta.PatchID }}} {
+		for _, ch := range []Change{{Apply: []*Patch{p}},
+			{Revert: func(a AppliedPatch) bool { return !onTop || a.ID == p.Meta.PatchID }}} {
 			proc, err := process.Look(context.Background(), pid, process.Options{})
 			if err == nil {
 				_, err = do(context.Background(), proc, ch, o)
@@ -89,8 +92,8 @@ type work struct {
 }
 
 func startEngineAs(t testing.TB, pid, step int, w work) *exec.Cmd {
-	return targettest.Engine(t, "NATIVE_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v %v %q", pid, step, w.path, w.oneByOne, w.onTop,
-		w.twoStops, w.load))
+	return targettest.Engine(t, "NATIVE_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v %v %q", pid, step,
+		w.path, w.oneByOne, w.onTop, w.twoStops, w.load))
 }
 
 // stepsOf has the engine do one round, and returns how many steps that takes.
@@ -130,7 +133,8 @@ func (c *child) cleared(before string) {
 		if now := c.snapshot(); now == before {
 			return
 		} else if time.Now().After(deadline) {
-			c.t.Fatalf("not as before, %d kept: %s", c.change(Change{}, Options{}).Retired, cmp.Diff(before, now))
+			c.t.Fatalf("not as before, %d kept: %s", c.change(Change{}, Options{}).Retired,
+				cmp.Diff(before, now))
 		}
 		c.Ask("all") // what the engine left on the stack of who waits for this is overwritten by it
 		if time.Since(began) > 5*time.Second {
@@ -157,14 +161,17 @@ func (c *child) forget(before string) {
 	var ours [][2]uint64
 	for line := range strings.Lines(string(maps)) {
 		var r [2]uint64
-		if n, _ := fmt.Sscanf(line, "%x-%x r-xp", &r[0], &r[1]); n == 2 && strings.Contains(line, " r-xp ") &&
-			!strings.Contains(line, "[") && !strings.Contains(before, line[:strings.IndexByte(line, ' ')]) {
+		if n, _ := fmt.Sscanf(line, "%x-%x r-xp", &r[0], &r[1]); n == 2 &&
+			strings.Contains(line, " r-xp ") &&
+			!strings.Contains(line, "[") && !strings.Contains(before,
+			line[:strings.IndexByte(line, ' ')]) {
 			ours = append(ours, r)
 		}
 	}
 	for line := range strings.Lines(string(maps)) {
 		var from, to uint64
-		if n, _ := fmt.Sscanf(line, "%x-%x rw-p", &from, &to); n != 2 || !strings.Contains(line, " rw-p ") || to-from > 64<<20 {
+		if n, _ := fmt.Sscanf(line, "%x-%x rw-p", &from, &to); n != 2 ||
+			!strings.Contains(line, " rw-p ") || to-from > 64<<20 {
 			continue
 		}
 		b := make([]byte, to-from)
@@ -174,7 +181,8 @@ func (c *child) forget(before string) {
 		for i := 0; i+8 <= len(b); i += 8 {
 			v := le.Uint64(b[i:])
 			if slices.ContainsFunc(ours, func(r [2]uint64) bool { return v >= r[0] && v < r[1] }) {
-				c.t.Logf("a stale word at %#x, %#x, in %s", from+uint64(i), v, strings.TrimSpace(line))
+				c.t.Logf("a stale word at %#x, %#x, in %s", from+uint64(i), v,
+					strings.TrimSpace(line))
 				c.poke(from+uint64(i), make([]byte, 8))
 			}
 		}
@@ -226,7 +234,8 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, before string, w work) {
 func TestKilledOnTop(t *testing.T) {
 	lib := library(t, nopFlags)
 	below := answer(t, lib, 3, both)
-	top := work{path: file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")), onTop: true}
+	top := work{path: file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")),
+		onTop: true}
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
 	c.apply(Options{}, below)
@@ -308,14 +317,18 @@ func TestKilledAnywhere(t *testing.T) {
 	left := map[string]int{}
 	var limit time.Duration
 	for n := range kills {
-		if n%10 == 0 { // as long as it takes to apply and revert on a machine that is as busy as this one is now
+		if n%10 == 0 {
+			// as long as it takes to apply and revert on a machine that is as busy as this one is
+			// now
 			began := time.Now()
-			if out, err := startEngineAs(t, c.pid, oneRound, work{path: path}).Output(); err != nil {
+			if out, err := startEngineAs(t, c.pid, oneRound, work{path: path}).
+				Output(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
 			limit = max(20*time.Millisecond, time.Since(began))
 		}
-		targettest.KillSomewhere(t, startEngineAs(t, c.pid, 1<<30, work{path: path, oneByOne: n%4 == 3}), limit)
+		targettest.KillSomewhere(t, startEngineAs(t, c.pid, 1<<30,
+			work{path: path, oneByOne: n%4 == 3}), limit)
 		c.whole(fmt.Sprintf("kill %d", n))
 		left[c.left(before)]++
 		if n%10 == 9 { // otherwise the next engine finds what this one left
@@ -364,7 +377,8 @@ func TestTargetDies(t *testing.T) {
 		}}
 		_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)
 		switch {
-		case died && err != nil && !errors.Is(err, tracer.ErrGone) && !errors.Is(err, process.ErrGone) &&
+		case died && err != nil && !errors.Is(err, tracer.ErrGone) &&
+			!errors.Is(err, process.ErrGone) &&
 			!errors.Is(err, process.ErrNoMemory): // a zombie by the time of the next attempt
 			t.Errorf("killed before step %d: %v", n, err)
 		case !died && err != nil:

@@ -48,7 +48,9 @@ func TestOneStop(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	for i, ch := range []Change{{Apply: []*Patch{p}}, {Revert: everyOne}} {
 		c.says("all", []string{original, patched}[i])
-		targettest.Await(t, "it to sleep", func() bool { return look(t, c.pid).State == process.Sleeping })
+		targettest.Await(t, "it to sleep", func() bool {
+			return look(t, c.pid).State == process.Sleeping
+		})
 		stops := 0
 		c.change(ch, Options{step: func(step string) {
 			if step == "attach:interrupt" {

@@ -33,7 +33,8 @@ func (c *child) active() string {
 }
 
 func (c *child) revertOnly(p *Patch) Result {
-	return c.change(Change{Revert: func(a AppliedPatch) bool { return a.ID == p.Meta.PatchID }}, Options{})
+	return c.change(Change{Revert: func(a AppliedPatch) bool { return a.ID == p.Meta.PatchID }},
+		Options{})
 }
 
 // TestStack: the newest wins; reverting one in the middle leaves it so; what is below comes back.
@@ -41,7 +42,8 @@ func TestStack(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
-	two, three, four := answer(t, lib, 2, both), answer(t, lib, 3, both), answer(t, lib, 4, "first:first_lp\n")
+	two, three, four := answer(t, lib, 2, both), answer(t, lib, 3, both),
+		answer(t, lib, 4, "first:first_lp\n")
 	c.apply(Options{}, two)
 	c.apply(Options{}, three)
 	c.apply(Options{}, four)
@@ -57,7 +59,8 @@ func TestStack(t *testing.T) {
 	c.says("all", "4 3 5 7 original")
 	c.revertOnly(two)
 	c.says("all", "4 3 5 7 original")
-	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{four}}, Options{}); !errors.Is(err, ErrApplied) {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{four}},
+		Options{}); !errors.Is(err, ErrApplied) {
 		t.Errorf("applied again: %v", err)
 	}
 	c.revert()
@@ -66,7 +69,8 @@ func TestStack(t *testing.T) {
 		t.Errorf("not as before: %s", d)
 	}
 	notThere := Change{Revert: everyOne}
-	if _, err := do(t.Context(), look(t, c.pid), notThere, Options{}); !errors.Is(err, ErrNotApplied) {
+	if _, err := do(t.Context(), look(t, c.pid), notThere,
+		Options{}); !errors.Is(err, ErrNotApplied) {
 		t.Errorf("reverted again: %v", err)
 	}
 }
@@ -93,11 +97,13 @@ func TestTwoLibraries(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
-	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
+	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true},
+		"testdata/malloc.c")
 	mine := answer(t, lib, 2, both)
 	c.apply(Options{Entries: symtab.EntriesAny}, mine, libc)
 	c.says("all", "2 2 5 7 original")
-	if got := c.active(); got != "1:2 1:1" && got != "1:1 1:2" { // there is no order between libraries
+	if got := c.active(); got != "1:2 1:1" && got != "1:1 1:2" {
+		// there is no order between libraries
 		t.Errorf("active: %s", got)
 	}
 	c.revertOnly(libc)
@@ -167,7 +173,8 @@ func TestExec(t *testing.T) {
 		t.Errorf("Do after exec: %v", err)
 	}
 	c.says("all", patched)
-	if pl, err = newPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); err != nil {
+	if pl, err = newPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne},
+		Options{}); err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(c.In, "exit\n")
@@ -184,7 +191,8 @@ func TestStalePlan(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	var plans []*Plan
 	for n := range 2 {
-		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{answer(t, lib, n+2, both)}}, Options{})
+		pl, err := newPlan(t.Context(), look(t, c.pid),
+			Change{Apply: []*Patch{answer(t, lib, n+2, both)}}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

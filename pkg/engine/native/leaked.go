@@ -14,7 +14,8 @@ const maxFiles = 4096
 // leakedFiles returns the descriptors that a killed engine left open in a process: of memory files
 // and of containers. It goes without [os.File], whose poller has nothing to do here.
 func leakedFiles(pid int) map[int]bool {
-	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd",
+		unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
@@ -30,7 +31,8 @@ func leakedFiles(pid int) map[int]bool {
 		_, _, names := unix.ParseDirent(entries[:n], -1, nil)
 		seen += len(names)
 		for _, name := range names {
-			if fd, err := strconv.Atoi(name); err == nil && isOurs(pid, fd, linkOf(dir, name, link[:])) {
+			if fd, err := strconv.Atoi(name); err == nil &&
+				isOurs(pid, fd, linkOf(dir, name, link[:])) {
 				if list == nil {
 					list = map[int]bool{}
 				}
@@ -61,12 +63,14 @@ func isOurs(pid, fd int, link []byte) bool {
 	if bytes.HasPrefix(link, []byte(memoryPrefix)) {
 		return true
 	}
-	return bytes.HasSuffix(bytes.TrimSuffix(link, []byte(" (deleted)")), []byte(fileSuffix)) && openedAsOurs(pid, fd)
+	return bytes.HasSuffix(bytes.TrimSuffix(link, []byte(" (deleted)")), []byte(fileSuffix)) &&
+		openedAsOurs(pid, fd)
 }
 
 // openedAsOurs reports whether a descriptor was opened with the flags that only we use.
 func openedAsOurs(pid, fd int) bool {
-	info, err := unix.Open(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	info, err := unix.Open(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd), unix.O_RDONLY|unix.O_CLOEXEC,
+		0)
 	if err != nil {
 		return false
 	}

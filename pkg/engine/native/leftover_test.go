@@ -23,9 +23,11 @@ func TestLeftoverOfKilledEngine(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
 	libs := len(opened(t, c.pid).libs)
-	works := []work{{path: path}, {path: path, oneByOne: true}, {path: path, twoStops: true}, {path: path, load: "memfd"}}
+	works := []work{{path: path}, {path: path, oneByOne: true}, {path: path, twoStops: true},
+		{path: path, load: "memfd"}}
 	for _, load := range loads(t, "file") {
-		works = append(works, work{path: path, load: load}, work{path: path, load: load, oneByOne: true})
+		works = append(works, work{path: path, load: load},
+			work{path: path, load: load, oneByOne: true})
 	}
 	for _, w := range works {
 		was := c.bytesMapped()
@@ -57,10 +59,13 @@ func TestLeftoverOfKilledEngine(t *testing.T) {
 				}
 			}
 			if now := c.bytesMapped(); now-was != told {
-				t.Fatalf("%+v, killed before step %d: %d bytes came, %d are told: %+v, %+v", w, n, now-was, told, left, v.List())
+				t.Fatalf("%+v, killed before step %d: %d bytes came, %d are told: %+v, %+v", w, n,
+					now-was, told, left, v.List())
 			}
-			if there, err := Present(t.Context(), v.v.m.(*process.Memory)); err != nil || there != (told > 0) {
-				t.Fatalf("%+v, killed before step %d: present: %v, %v; %d bytes are told", w, n, there, err, told)
+			if there, err := Present(t.Context(), v.v.m.(*process.Memory)); err != nil ||
+				there != (told > 0) {
+				t.Fatalf("%+v, killed before step %d: present: %v, %v; %d bytes are told", w, n,
+					there, err, told)
 			}
 			switch {
 			case active:

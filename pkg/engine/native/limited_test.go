@@ -22,7 +22,8 @@ import (
 // limited starts a process under limits.
 func limited(t *testing.T, lib string, limits ...string) *child {
 	t.Helper()
-	program := gcc(t, "limited", "testdata/limited.c", lib, "-pthread", "-Wl,-rpath,"+filepath.Dir(lib))
+	program := gcc(t, "limited", "testdata/limited.c", lib, "-pthread", "-Wl,-rpath,"+
+		filepath.Dir(lib))
 	c := &child{Process: targettest.Start(t, exec.Command(program, limits...)), t: t}
 	if _, err := fmt.Sscan(c.Line(), &c.pid); err != nil {
 		t.Skipf("%q: the kernel does not let a process have these limits", limits)
@@ -39,7 +40,8 @@ func TestWaysUnderLimits(t *testing.T) {
 	}
 	lib := library(t, nopFlags)
 	variables := placed(t, pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c"))
-	constant := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"), "-nostdlib", "-Wl,-z,relro,-z,now")
+	constant := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"), "-nostdlib",
+		"-Wl,-z,relro,-z,now")
 	type row struct {
 		limits                  string
 		anonymous, memory, file error // nil: it is patched
@@ -72,7 +74,8 @@ func TestWaysUnderLimits(t *testing.T) {
 		}
 	}
 	for _, r := range rows {
-		for way, want := range map[string]error{"anonymous": r.anonymous, "memfd": r.memory, "file": r.file} {
+		for way, want := range map[string]error{"anonymous": r.anonymous, "memfd": r.memory,
+			"file": r.file} {
 			for _, oneByOne := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/%v", r.limits, way, oneByOne), func(t *testing.T) {
 					needed(t, r.limits, way)
@@ -192,8 +195,10 @@ func TestOlderDetour(t *testing.T) {
 // mapping more than there may be, stays until a later change.
 func TestKeptAtLimit(t *testing.T) {
 	lib := library(t, nopFlags)
-	first := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"), "-nostdlib", "-Wl,-z,relro,-z,now")
-	second := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "3"), "-nostdlib", "-Wl,-z,relro,-z,now")
+	first := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"), "-nostdlib",
+		"-Wl,-z,relro,-z,now")
+	second := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "3"), "-nostdlib",
+		"-Wl,-z,relro,-z,now")
 	c := limited(t, lib)
 	c.says("", "1")
 	before := c.snapshot()
@@ -218,16 +223,19 @@ func TestKeptAtLimit(t *testing.T) {
 func TestFullGroup(t *testing.T) {
 	lib := library(t, nopFlags)
 	big := filepath.Join(t.TempDir(), "big.c") // more than what the kernel has in stock for a group
-	if err := os.WriteFile(big, []byte("__attribute__((used)) static char big[1 << 20] = {[0 ... (1 << 20) - 1] = 1};"), 0o600); err != nil {
+	if err := os.WriteFile(big, []byte("__attribute__((used)) static char big[1 << 20] = {[0 ... "+
+		"(1 << 20) - 1] = 1};"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := placed(t, pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c", big))
-	program := gcc(t, "limited", "testdata/limited.c", lib, "-pthread", "-Wl,-rpath,"+filepath.Dir(lib))
+	program := gcc(t, "limited", "testdata/limited.c", lib, "-pthread", "-Wl,-rpath,"+
+		filepath.Dir(lib))
 	for _, way := range []string{"anonymous", "memfd", "file"} {
 		t.Run(way, func(t *testing.T) {
 			needed(t, "", way)
 			g := newMemoryGroup(t)
-			fill := fmt.Sprintf("echo $$ > %s/cgroup.procs && dd if=/dev/zero of=%s bs=1M count=32 conv=fsync 2>/dev/null && exec %s",
+			fill := fmt.Sprintf("echo $$ > %s/cgroup.procs && dd if=/dev/zero of=%s bs=1M "+
+				"count=32 conv=fsync 2>/dev/null && exec %s",
 				g.dir, filepath.Join(t.TempDir(), "cache"), program)
 			c := &child{Process: targettest.Start(t, exec.Command("sh", "-c", fill)), t: t}
 			if _, err := fmt.Sscan(c.Line(), &c.pid); err != nil {
@@ -261,10 +269,12 @@ func newMemoryGroup(t *testing.T) *memoryGroup {
 		}
 		g = &memoryGroup{dir, "memory.current", "memory.max", "memory.events"}
 		if _, err := os.Stat(filepath.Join(dir, "memory.failcnt")); err == nil {
-			g = &memoryGroup{dir, "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt"}
+			g = &memoryGroup{dir, "memory.usage_in_bytes", "memory.limit_in_bytes",
+				"memory.failcnt"}
 		}
 		t.Cleanup(func() { // once its processes are gone
-			for deadline := time.Now().Add(5 * time.Second); os.Remove(dir) != nil; time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(5 * time.Second); os.Remove(dir) != nil; time.Sleep(
+				10 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Errorf("%s stays", dir)
 					return
@@ -295,7 +305,8 @@ func (g *memoryGroup) hits(t *testing.T) string { return g.read(t, g.events) }
 // close makes the limit what is in use.
 func (g *memoryGroup) close(t *testing.T) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(g.dir, g.limit), []byte(g.read(t, g.usage)), 0); err != nil {
+	if err := os.WriteFile(filepath.Join(g.dir, g.limit), []byte(g.read(t, g.usage)),
+		0); err != nil {
 		t.Fatal(err)
 	}
 }

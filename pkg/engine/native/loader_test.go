@@ -26,11 +26,12 @@ func TestStartedByLoader(t *testing.T) {
 		by      []string
 		program string
 	}{
-		"PIE":                             {[]string{loader}, pie},
-		"fixed":                           {[]string{loader}, fixed},
-		"stripped loader":                 {[]string{stripped}, pie},
-		"stripped, fixed":                 {[]string{stripped}, fixed},
-		"with a library path":             {[]string{loader, "--library-path", filepath.Dir(lib)}, pie},
+		"PIE":             {[]string{loader}, pie},
+		"fixed":           {[]string{loader}, fixed},
+		"stripped loader": {[]string{stripped}, pie},
+		"stripped, fixed": {[]string{stripped}, fixed},
+		"with a library path": {[]string{loader, "--library-path", filepath.Dir(lib)},
+			pie},
 		"without DT_DEBUG":                {[]string{loader}, withoutDebug(t, pie)},
 		"the usual way, without DT_DEBUG": {nil, withoutDebug(t, fixed)},
 	} {
@@ -82,16 +83,20 @@ func withoutDebug(t *testing.T, program string) string {
 // TestStaticProgram: a program without a dynamic loader is patched itself, as long as the live
 // patch needs nobody's symbols.
 func TestStaticProgram(t *testing.T) {
-	program := gcc(t, "static", "-static", nopFlags, "-Wl,--build-id", "testdata/target.c", "testdata/library.c", "-pthread")
+	program := gcc(t, "static", "-static", nopFlags, "-Wl,--build-id", "testdata/target.c",
+		"testdata/library.c", "-pthread")
 	c := start(t, program, 1)
 	before := c.snapshot()
-	p := pack(t, program, both, ulp.PackOptions{}, source(t, "int second_lp(void) { return 2; }", "2"))
+	p := pack(t, program, both, ulp.PackOptions{}, source(t, "int second_lp(void) { return 2; }",
+		"2"))
 	c.apply(Options{}, p)
 	c.says("all", "2 2 5 7 original")
 	c.revert()
 	c.says("all", original)
 	c.cleared(before)
-	c.refused(Change{Apply: []*Patch{pack(t, program, both, ulp.PackOptions{}, "testdata/patch.c")}}, Options{}, ErrUnresolved)
+	c.refused(Change{
+		Apply: []*Patch{pack(t, program, both, ulp.PackOptions{}, "testdata/patch.c")}}, Options{},
+		ErrUnresolved)
 	if d := cmp.Diff(before, c.snapshot()); d != "" {
 		t.Errorf("not as before: %s", d)
 	}
@@ -102,7 +107,8 @@ func TestEmulator(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, source(t, "int second_lp(void) { return 2; }", "2"))
 	emulator := gcc(t, "emulator", "-static", "testdata/emulator.c")
-	startBy(t, []string{emulator}, lib, 0).refused(Change{Apply: []*Patch{p}}, Options{}, ErrNoLoader)
+	startBy(t, []string{emulator}, lib, 0).refused(Change{Apply: []*Patch{p}}, Options{},
+		ErrNoLoader)
 }
 
 // TestLibraryWithoutCode: the dynamic loader lists it, but it is none of those that have code. Who
@@ -117,8 +123,10 @@ func TestLibraryWithoutCode(t *testing.T) {
 	c := start(t, target(t, lib), 0, "LD_PRELOAD="+data)
 	v := opened(t, c.pid)
 	m := &countedLooks{processMemory: v.m}
-	if _, err := rtld.NewLinkMaps(m, v.libs, nil).Namespaces(t.Context()); err != nil || m.looks != 1 {
-		t.Errorf("the list has nothing that is not among the libraries: %v, %d more looks at these", err, m.looks)
+	if _, err := rtld.NewLinkMaps(m, v.libs, nil).Namespaces(t.Context()); err != nil ||
+		m.looks != 1 {
+		t.Errorf("the list has nothing that is not among the libraries: %v, %d more looks at these",
+			err, m.looks)
 	}
 	c.apply(Options{}, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	c.says("all", patched)

@@ -83,7 +83,8 @@ func (c *child) ownPages(path string) {
 	n := 0
 	for line := range strings.Lines(mapsOf(c.t, c.pid)) {
 		var from, to uint64
-		if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil || !strings.Contains(line, path) {
+		if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil ||
+			!strings.Contains(line, path) {
 			continue
 		}
 		for ; from < to; from += pageSize {
@@ -121,7 +122,8 @@ func TestMappedFileGoes(t *testing.T) {
 			return errors.Join(err, f.Close())
 		},
 		"replaced": func(path string) error {
-			return errors.Join(os.WriteFile(path+".new", []byte("new"), 0o600), os.Rename(path+".new", path))
+			return errors.Join(os.WriteFile(path+".new", []byte("new"), 0o600),
+				os.Rename(path+".new", path))
 		},
 		"deleted": os.Remove,
 	} {
@@ -167,15 +169,18 @@ func TestMappedFileUnseen(t *testing.T) {
 		"not there":    {"mount -t tmpfs none " + dir, "does not see"},
 		"another file": {"mount --bind " + copied + " " + p.File.Path, "sees another file"},
 		"a FIFO":       {"mount --bind " + pipe + " " + p.File.Path, "sees another file"},
-		"a link":       {"mount -t tmpfs none " + dir + " && ln -s " + copied + " " + p.File.Path, "sees another file"},
-		"writable":     {"chmod 666 " + p.File.Path, "others may write"},
+		"a link": {"mount -t tmpfs none " + dir + " && ln -s " + copied + " " + p.File.Path,
+			"sees another file"},
+		"writable": {"chmod 666 " + p.File.Path, "others may write"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			by := []string{"unshare", "-m", "--propagation", "private", "sh", "-c", tc.setup + ` && exec "$@"`, "sh"}
+			by := []string{"unshare", "-m", "--propagation", "private", "sh", "-c",
+				tc.setup + ` && exec "$@"`, "sh"}
 			c := startBy(t, by, target(t, lib), 0)
 			defer func() { _ = os.Chmod(p.File.Path, 0o600) }()
 			before := c.snapshot()
-			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{load: "file"})
+			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+				Options{load: "file"})
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v", err)
 			}

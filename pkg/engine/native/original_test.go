@@ -59,7 +59,8 @@ func TestOriginal(t *testing.T) {
 // only after that: what was moved away from them stays as long as the replacement does, and goes
 // with it.
 func TestOriginalLate(t *testing.T) {
-	for name, flags := range map[string][]string{"NOPs": {nopFlags}, "moved": {"-fcf-protection=none"}} {
+	for name, flags := range map[string][]string{"NOPs": {nopFlags},
+		"moved": {"-fcf-protection=none"}} {
 		t.Run(name, func(t *testing.T) {
 			lib := library(t, flags...)
 			o := ulp.PackOptions{Entries: symtab.EntriesAny}
@@ -112,9 +113,12 @@ func (c *child) bare() {
 func TestOriginalStock(t *testing.T) {
 	libz := stockLibrary(t, "libz.so.1")
 	o := ulp.PackOptions{Entries: symtab.EntriesAny, AcceptClones: true}
-	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2", "testdata/stock_original.c")
-	libc := pack(t, libcPath(t), "malloc:malloc_lp\nfree:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:old_realpath_lp\n"+
-		"#realpath@@GLIBC_2.3:lpbuild_original_realpath_new\n#realpath@GLIBC_2.2.5:lpbuild_original_realpath_old\n", o, "-O2", "-DLIBC",
+	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2",
+		"testdata/stock_original.c")
+	libc := pack(t, libcPath(t), "malloc:malloc_lp\nfree:free_lp\nqsort:qsort_lp\n"+
+		"realpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:old_realpath_lp\n"+
+		"#realpath@@GLIBC_2.3:lpbuild_original_realpath_new\n"+
+		"#realpath@GLIBC_2.2.5:lpbuild_original_realpath_old\n", o, "-O2", "-DLIBC",
 		"testdata/stock_original.c")
 	c := start(t, gcc(t, "stock", "-O2", "testdata/stock.c", libz, "-pthread"), 3)
 	c.says("check", "0 0 0 0 0 right")
@@ -139,7 +143,8 @@ func TestOriginalStock(t *testing.T) {
 // finds the originals.
 func TestOriginalKilled(t *testing.T) {
 	lib := library(t, "-fcf-protection=none")
-	p := pack(t, lib, originalLines, ulp.PackOptions{Entries: symtab.EntriesAny}, "testdata/original.c")
+	p := pack(t, lib, originalLines, ulp.PackOptions{Entries: symtab.EntriesAny},
+		"testdata/original.c")
 	w := work{path: file(t, p)}
 	c := start(t, target(t, lib), 2)
 	for n := range stepsOf(t, c.pid, w) {
@@ -150,8 +155,10 @@ func TestOriginalKilled(t *testing.T) {
 			t.Fatalf("%d: %v: %s", n, err, out)
 		}
 		c.right()
-		if n%2 == 0 { // what is left is taken back while the thread is in it, or not before it has gone
-			if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); err != nil && !errors.Is(err, ErrNotApplied) {
+		if n%2 == 0 {
+			// what is left is taken back while the thread is in it, or not before it has gone
+			if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne},
+				Options{}); err != nil && !errors.Is(err, ErrNotApplied) {
 				t.Fatal(err)
 			}
 		}

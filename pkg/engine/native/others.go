@@ -21,7 +21,8 @@ import (
 // steadyState is readState, which believes that something is damaged only if nobody is at work.
 func (v *view) steadyState(ctx context.Context) (*state, error) {
 	st, err := v.readState(ctx)
-	for i := 1; i < tableReads && (errors.Is(err, ErrDamaged) || errors.Is(err, process.ErrUnreadable)); i++ {
+	for i := 1; i < tableReads && (errors.Is(err, ErrDamaged) ||
+		errors.Is(err, process.ErrUnreadable)); i++ {
 		time.Sleep(time.Millisecond)
 		v.maps = nil
 		if err = v.read(ctx); err == nil {
@@ -31,13 +32,15 @@ func (v *view) steadyState(ctx context.Context) (*state, error) {
 	switch {
 	case errors.Is(err, process.ErrUnreadable): // it was unmapped since
 	case errors.Is(err, ErrDamaged):
-		if p, lookErr := process.Look(ctx, v.p.PID, process.Options{}); lookErr != nil || p.TracerPID == 0 {
+		if p, lookErr := process.Look(ctx, v.p.PID, process.Options{}); lookErr != nil ||
+			p.TracerPID == 0 {
 			return nil, cmp.Or(lookErr, err)
 		}
 	default:
 		return st, err
 	}
-	return nil, fmt.Errorf("%w: another engine is at work: %v", ErrStale, err) //nolint:errorlint // it may be whole later
+	//nolint:errorlint // it may be whole later
+	return nil, fmt.Errorf("%w: another engine is at work: %v", ErrStale, err)
 }
 
 // worked reports whether what lpbuild has in the process is not what it was when it was looked at.
@@ -47,10 +50,13 @@ func (v *view) worked(ctx context.Context, st *state) bool {
 		return true
 	}
 	now, err := w.readState(ctx)
-	if err != nil || !slices.Equal(v.memory(st), w.memory(now)) || len(now.tables) != len(st.tables) {
+	if err != nil || !slices.Equal(v.memory(st), w.memory(now)) ||
+		len(now.tables) != len(st.tables) {
 		return true
 	}
-	return !slices.EqualFunc(st.tables, now.tables, func(a, b *table) bool { return bytes.Equal(a.encodePage(), b.encodePage()) })
+	return !slices.EqualFunc(st.tables, now.tables, func(a, b *table) bool {
+		return bytes.Equal(a.encodePage(), b.encodePage())
+	})
 }
 
 // Leftover is memory of lpbuild that nothing leads to and that is no live patch: an engine that was
@@ -81,6 +87,8 @@ func (v *view) leftover(st *state) Leftover {
 // memory returns the mappings in which something of lpbuild is.
 func (v *view) memory(st *state) []rtld.Mapping {
 	return slices.DeleteFunc(slices.Clone(v.maps), func(m rtld.Mapping) bool {
-		return !st.knows(m) && !slices.ContainsFunc(st.unfinished, func(u extent) bool { return m.Start < u.off+u.size && u.off < m.End })
+		return !st.knows(m) && !slices.ContainsFunc(st.unfinished, func(u extent) bool {
+			return m.Start < u.off+u.size && u.off < m.End
+		})
 	})
 }

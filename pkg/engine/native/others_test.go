@@ -43,7 +43,8 @@ func TestOtherEnginePassed(t *testing.T) {
 	if v.v.worked(t.Context(), v.st) {
 		t.Fatal("something is left")
 	}
-	if stale := v.v.moved(t.Context(), v.st, err); !errors.Is(err, ErrForeign) || !errors.Is(stale, ErrStale) {
+	if stale := v.v.moved(t.Context(), v.st, err); !errors.Is(err, ErrForeign) ||
+		!errors.Is(stale, ErrStale) {
 		t.Errorf("%v: %v", err, stale)
 	}
 }
@@ -51,7 +52,8 @@ func TestOtherEnginePassed(t *testing.T) {
 // TestOtherEngine has another engine change functions between the look at what is applied and the
 // look at the functions: that is to be planned again, and is not another tool's work.
 func TestOtherEngine(t *testing.T) {
-	for name, lib := range map[string]string{"nops": library(t, nopFlags), "code": library(t, "-O0", "-fcf-protection=none")} {
+	for name, lib := range map[string]string{"nops": library(t, nopFlags),
+		"code": library(t, "-O0", "-fcf-protection=none")} {
 		code := Options{Entries: symtab.EntriesAny}
 		mine := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 		other := pack(t, lib, "first:second_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
@@ -82,7 +84,8 @@ func TestOtherTool(t *testing.T) {
 	at := addressOf(t, c, "first")
 	c.poke(at-beforeLen, append(bytes.Clone(absolute), bytes.Repeat([]byte{1}, 8)...))
 	c.poke(at, []byte{0xeb, byte(256 - beforeLen - atLen)})
-	if _, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrForeign) {
+	if _, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+		Options{}); !errors.Is(err, ErrForeign) {
 		t.Errorf("%v", err)
 	}
 }
@@ -105,7 +108,8 @@ func TestOtherEngineLoads(t *testing.T) {
 		if _, err := pl.Run(t.Context()); !errors.Is(err, ErrStale) {
 			t.Errorf("%v", err)
 		}
-		if maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid)); !strings.Contains(string(maps), "1000000000-") {
+		if maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid)); !strings.Contains(
+			string(maps), "1000000000-") {
 			t.Fatal("it was given back")
 		}
 		c.poke(at, make([]byte, 6))
@@ -113,7 +117,8 @@ func TestOtherEngineLoads(t *testing.T) {
 	if res := c.change(Change{}, Options{}); res.Retired != 0 {
 		t.Errorf("%+v", res)
 	}
-	if maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid)); strings.Contains(string(maps), "1000000000-") {
+	if maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid)); strings.Contains(string(maps),
+		"1000000000-") {
 		t.Error("what nobody fills is not given back")
 	}
 }

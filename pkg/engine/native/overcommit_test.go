@@ -28,9 +28,11 @@ func TestOvercommit(t *testing.T) {
 	targettest.NeedNamespaces(t, unix.CLONE_NEWUTS) // CAP_SYS_ADMIN, for which memory is kept
 	lib := library(t, nopFlags)
 	variables := placed(t, pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c"))
-	constant := placed(t, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"), "-nostdlib", "-Wl,-z,relro,-z,now"))
+	constant := placed(t, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"),
+		"-nostdlib", "-Wl,-z,relro,-z,now"))
 	for _, p := range []*Patch{variables, constant} { // the process's user has to see the file
-		for path, mode := range map[string]os.FileMode{p.File.Path: 0o644, filepath.Dir(p.File.Path): 0o755, filepath.Dir(filepath.Dir(p.File.Path)): 0o755} {
+		for path, mode := range map[string]os.FileMode{p.File.Path: 0o644,
+			filepath.Dir(p.File.Path): 0o755, filepath.Dir(filepath.Dir(p.File.Path)): 0o755} {
 			if err := os.Chmod(path, mode); err != nil {
 				t.Fatal(err)
 			}
@@ -44,10 +46,12 @@ func TestOvercommit(t *testing.T) {
 					c.says("", "1")
 					before := c.snapshot()
 					restore := overcommit(t, full)
-					_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{load: way})
+					_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+						Options{load: way})
 					restore()
 					if full && name == "variables" {
-						if !errors.Is(err, unix.ENOMEM) || !errors.Is(err, ErrRefused) || c.snapshot() != before {
+						if !errors.Is(err, unix.ENOMEM) || !errors.Is(err, ErrRefused) ||
+							c.snapshot() != before {
 							t.Errorf("full: %v", err)
 						}
 						c.says("", "1")
@@ -79,15 +83,18 @@ func overcommit(t *testing.T, full bool) (restore func()) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"overcommit_memory", "admin_reserve_kbytes", "overcommit_kbytes", "overcommit_ratio"}
+	names := []string{"overcommit_memory", "admin_reserve_kbytes", "overcommit_kbytes",
+		"overcommit_ratio"}
 	back := "read line;"
 	for _, name := range names {
 		was, err := os.ReadFile(dir + name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if value := strings.TrimSpace(string(was)); value != "0" || name == "overcommit_memory" || name == "admin_reserve_kbytes" {
-			back += fmt.Sprintf("echo %s > %s;", value, dir+name) // of the last two, one is 0, and to write the other makes it so
+		if value := strings.TrimSpace(string(was)); value != "0" || name == "overcommit_memory" ||
+			name == "admin_reserve_kbytes" {
+			// of the last two, one is 0, and to write the other makes it so
+			back += fmt.Sprintf("echo %s > %s;", value, dir+name)
 		}
 	}
 	if err := os.WriteFile(dir+"overcommit_memory", []byte("0"), 0); err != nil {

@@ -16,11 +16,12 @@ import (
 )
 
 func someRecord() *patchRecord {
-	return &patchRecord{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: []byte("01234567890123456789"), Name: "libc.so.6"},
-		Container: "libc_livepatch1.so", Comments: "CVE-2026-1\n", Time: time.Unix(1_700_000_000, 0).UTC(), Base: 0x7f0000000000,
-		Size: 0x8000, Table: 0x7f0000100000,
-		Functions: []replaced{{Old: "malloc", New: "malloc_lp", Slot: 3, Entry: 0x7e0000000000, Replacement: 0x7f0000001000}},
-		Code:      []extent{{0x1000, 0x2000}}}
+	return &patchRecord{PatchID: [32]byte{1, 2, 3},
+		Target:    ulp.Target{BuildID: []byte("01234567890123456789"), Name: "libc.so.6"},
+		Container: "libc_livepatch1.so", Comments: "CVE-2026-1\n",
+		Time: time.Unix(1_700_000_000, 0).UTC(), Base: 0x7f0000000000, Size: 0x8000,
+		Table: 0x7f0000100000, Functions: []replaced{{Old: "malloc", New: "malloc_lp", Slot: 3,
+			Entry: 0x7e0000000000, Replacement: 0x7f0000001000}}, Code: []extent{{0x1000, 0x2000}}}
 }
 
 // TestRecord: what is written is read again; what is cut off or changed is not.
@@ -48,14 +49,22 @@ func TestRecord(t *testing.T) {
 		t.Errorf("at another place: %v", err)
 	}
 	for name, lie := range map[string]func(r *patchRecord){
-		"a slot that no table has":    func(r *patchRecord) { r.Functions[0].Slot = maxSlots },
-		"a replacement elsewhere":     func(r *patchRecord) { r.Functions[0].Replacement = r.Base + r.Size },
-		"a replacement in front":      func(r *patchRecord) { r.Functions[0].Replacement = r.Base - 1 },
-		"larger than a container":     func(r *patchRecord) { r.Size = maxSpan + maxAlign + 2*maxRecord + pageSize },
-		"not whole pages":             func(r *patchRecord) { r.Size-- },
-		"code elsewhere":              func(r *patchRecord) { r.Code[0].size = r.Size },
-		"more code than allowed":      func(r *patchRecord) { r.Code = make([]extent, maxCode+1) },
-		"more functions than allowed": func(r *patchRecord) { r.Functions = make([]replaced, maxSlots+1) },
+		"a slot that no table has": func(r *patchRecord) { r.Functions[0].Slot = maxSlots },
+		"a replacement elsewhere": func(r *patchRecord) {
+			r.Functions[0].Replacement = r.Base + r.Size
+		},
+		"a replacement in front": func(r *patchRecord) {
+			r.Functions[0].Replacement = r.Base - 1
+		},
+		"larger than a container": func(r *patchRecord) {
+			r.Size = maxSpan + maxAlign + 2*maxRecord + pageSize
+		},
+		"not whole pages":        func(r *patchRecord) { r.Size-- },
+		"code elsewhere":         func(r *patchRecord) { r.Code[0].size = r.Size },
+		"more code than allowed": func(r *patchRecord) { r.Code = make([]extent, maxCode+1) },
+		"more functions than allowed": func(r *patchRecord) {
+			r.Functions = make([]replaced, maxSlots+1)
+		},
 	} {
 		bad := someRecord()
 		lie(bad)
@@ -89,7 +98,8 @@ func FuzzRecord(f *testing.F) {
 			t.Fatal(err)
 		}
 		second, err := parseRecord(again, r.Base)
-		if d := cmp.Diff(r, second, cmpopts.EquateEmpty(), cmp.AllowUnexported(extent{})); d != "" || err != nil {
+		if d := cmp.Diff(r, second, cmpopts.EquateEmpty(),
+			cmp.AllowUnexported(extent{})); d != "" || err != nil {
 			t.Fatal(err, d)
 		}
 	})
@@ -108,8 +118,9 @@ func TestTable(t *testing.T) {
 	s := &site{entry: 0x7e0000001000, kind: kindNOPs, n: atLen}
 	copy(s.before[:], nops)
 	copy(s.at[:], twoNOPs)
-	tb := &table{base: 0x7f0000000000, buildID: []byte("01234567890123456789"), bias: 0x7e0000000000,
-		patches: []activePatch{{1 << 40, pageSize, 1}}, sites: []*site{s}, slots: []uint64{s.resume()}}
+	tb := &table{base: 0x7f0000000000, buildID: []byte("01234567890123456789"),
+		bias: 0x7e0000000000, patches: []activePatch{{1 << 40, pageSize, 1}}, sites: []*site{s},
+		slots: []uint64{s.resume()}}
 	page := tb.encodePage()
 	got, err := parsePage(page, tb.base)
 	if err != nil {
@@ -157,7 +168,8 @@ func TestTable(t *testing.T) {
 }
 
 func FuzzTable(f *testing.F) {
-	tb := &table{base: 1 << 40, bias: 1 << 41, slots: []uint64{1, 2}, patches: []activePatch{{1, 2, 3}}}
+	tb := &table{base: 1 << 40, bias: 1 << 41, slots: []uint64{1, 2},
+		patches: []activePatch{{1, 2, 3}}}
 	f.Add(tb.encodePage()[12:], make([]byte, 60))
 	f.Fuzz(func(t *testing.T, body, site []byte) {
 		page := make([]byte, pageSize)
@@ -167,7 +179,8 @@ func FuzzTable(f *testing.F) {
 		got, err := parsePage(page, 1<<40)
 		if err == nil {
 			again, err := parsePage(got.encodePage(), 1<<40)
-			if d := cmp.Diff(got, again, cmp.AllowUnexported(table{}, activePatch{})); d != "" || err != nil {
+			if d := cmp.Diff(got, again, cmp.AllowUnexported(table{}, activePatch{})); d != "" ||
+				err != nil {
 				t.Fatal(err, d)
 			}
 		}
@@ -241,7 +254,9 @@ func TestTogether(t *testing.T) {
 		"not in their order":       {[]write{at(0x1100, 8), at(0x1000, 8)}, 1},
 	} {
 		got, end := together(c.list)
-		if got != c.want || slices.ContainsFunc(c.list[:got], func(w write) bool { return w.end() > end }) {
+		if got != c.want || slices.ContainsFunc(c.list[:got], func(w write) bool {
+			return w.end() > end
+		}) {
 			t.Errorf("%s: %d up to %#x, want %d", what, got, end, c.want)
 		}
 	}

@@ -60,10 +60,12 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Name, p.Meta, p.Comments, p.Entries, p.Unwinding = name, lp.Metadata, lp.Comments, lp.Entries, lp.Unwinding
+	p.Name, p.Meta, p.Comments, p.Entries, p.Unwinding = name, lp.Metadata, lp.Comments, lp.Entries,
+		lp.Unwinding
 	p.proven = lp.Proven
 	if len(name) > maxName || len(p.Comments) > maxComments || len(p.Meta.Functions) > maxSlots {
-		return nil, fmt.Errorf("%w: name, comments or number of functions: %w", ErrContainer, ErrLimit)
+		return nil, fmt.Errorf("%w: name, comments or number of functions: %w", ErrContainer,
+			ErrLimit)
 	}
 	for _, f := range p.Meta.Functions {
 		if len(f.Old) > maxName || len(f.New) > maxName {
@@ -97,7 +99,8 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 // needs.
 func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 	if c.Arch != symtab.X86_64 {
-		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, symtab.ErrUnsupported)
+		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch,
+			symtab.ErrUnsupported)
 	}
 	f, err := elfx.Parse(c.Image())
 	if err != nil {
@@ -116,7 +119,8 @@ func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 		errs = append(errs, errOwnTLS)
 	}
 	if c.TextRelocations {
-		errs = append(errs, &ContainerError{"text-relocations", "it has relocations of its code", "compile with -fPIC"})
+		errs = append(errs, &ContainerError{"text-relocations", "it has relocations of its code",
+			"compile with -fPIC"})
 	}
 	errs = append(errs, checkConstructors(d, p.im)...)
 	if p.symbols, err = readSymbols(f); err != nil {
@@ -144,7 +148,8 @@ func readSymbols(f *elfx.File) ([]symbol, error) {
 	list := make([]symbol, table.Len())
 	for i := 1; i < table.Len(); i++ {
 		r := table.Row(i)
-		s := symbol{name: text(table.Strings, r.NameOff), defined: r.Shndx != elf.SHN_UNDEF, absolute: r.Shndx == elf.SHN_ABS, kind: elf.ST_TYPE(r.Info),
+		s := symbol{name: text(table.Strings, r.NameOff), defined: r.Shndx != elf.SHN_UNDEF,
+			absolute: r.Shndx == elf.SHN_ABS, kind: elf.ST_TYPE(r.Info),
 			weak: elf.ST_BIND(r.Info) == elf.STB_WEAK, value: r.Value}
 		if v, _, ok := versions.Of(i); ok && !s.defined {
 			s.version = text(table.Strings, v.NameOff)

@@ -60,10 +60,11 @@ type Options struct {
 	// undone, and the error is ErrLate. 0 means no limit.
 	MaxStop time.Duration
 
-	step     func(name string) // test hook, between all changes of the process
-	oneByOne bool              // for tests: as with a thread that cannot make system calls in one go
-	twoStops bool              // for tests: as if there were much to write
-	load     string            // for tests: the only way
+	step func(name string) // test hook, between all changes of the process
+	// for tests: as with a thread that cannot make system calls in one go
+	oneByOne bool
+	twoStops bool   // for tests: as if there were much to write
+	load     string // for tests: the only way
 }
 
 // Plan is everything that can be known and prepared for a change before the process is stopped. It
@@ -103,7 +104,8 @@ type newPatch struct {
 	patch *Patch
 	slots []int // by function
 	base  uint64
-	size  uint64 // record, what aligns the image, the image, and what makes the size of the region a signed one
+	// record, what aligns the image, the image, and what makes the size of the region a signed one
+	size  uint64
 	after uint64 // the last of that
 }
 
@@ -113,7 +115,9 @@ func (v *View) Plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 	if err := admissible(v.v.p); err != nil {
 		return nil, pidError(v.v.p.PID, "", err)
 	}
-	pl, err := process.Whole(ctx, func(ctx context.Context) (*Plan, error) { return v.plan(ctx, c, o) })
+	pl, err := process.Whole(ctx, func(ctx context.Context) (*Plan, error) {
+		return v.plan(ctx, c, o)
+	})
 	return pl, pidError(v.v.p.PID, "", err)
 }
 
@@ -130,7 +134,9 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 
 func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) {
 	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied(), since: v.v.shared.when}
-	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records), unfinished: v.st.unfinished}, texts: map[uint64]*hotpatch.Text{}}
+	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables,
+		records: slices.Clip(v.st.records), unfinished: v.st.unfinished},
+		texts: map[uint64]*hotpatch.Text{}}
 	if err := b.choosePatches(ctx, c); err != nil {
 		return nil, err
 	}
@@ -220,7 +226,8 @@ func (b *planner) choosePatches(ctx context.Context, c Change) error {
 		}
 		for _, tp := range missing {
 			if len(tp.next.patches)+len(tp.adding) >= maxPatches {
-				return fmt.Errorf("%d live patches on %s: %w", maxPatches, p.Meta.Target.Name, ErrLimit)
+				return fmt.Errorf("%d live patches on %s: %w", maxPatches, p.Meta.Target.Name,
+					ErrLimit)
 			}
 			tp.adding = append(tp.adding, &newPatch{patch: p})
 		}
@@ -228,7 +235,8 @@ func (b *planner) choosePatches(ctx context.Context, c Change) error {
 	switch {
 	case len(c.Apply) > 0 && already == len(c.Apply) && reverted == 0:
 		return ErrApplied
-	case len(c.Apply) == 0 && reverted == 0 && c.Revert != nil && !b.st.dirty() && b.v.leftover(b.st).Mappings == 0:
+	case len(c.Apply) == 0 && reverted == 0 && c.Revert != nil && !b.st.dirty() &&
+		b.v.leftover(b.st).Mappings == 0:
 		return ErrNotApplied
 	}
 	return b.sites(ctx)
@@ -290,6 +298,7 @@ func (b *planner) targetOf(lib *rtld.Library) *targetPlan {
 
 func (t *table) clone() *table {
 	c := *t
-	c.patches, c.sites, c.slots = slices.Clone(t.patches), slices.Clone(t.sites), slices.Clone(t.slots)
+	c.patches, c.sites, c.slots = slices.Clone(t.patches), slices.Clone(t.sites),
+		slices.Clone(t.slots)
 	return &c
 }

@@ -60,7 +60,8 @@ func (b *planner) versions(ctx context.Context, l *rtld.Library, p *Patch) error
 	}
 	for _, f := range p.Meta.Functions {
 		if _, version := symtab.SplitVersion(f.Old); version != "" {
-			return fmt.Errorf("%q of %s: %w: its symbol table cannot be read", f.Old, l.Name, ulp.ErrNoSymbol)
+			return fmt.Errorf("%q of %s: %w: its symbol table cannot be read", f.Old, l.Name,
+				ulp.ErrNoSymbol)
 		}
 	}
 	return nil
@@ -76,10 +77,12 @@ func (b *planner) unwinds(ctx context.Context, l *rtld.Library, p *Patch, f ulp.
 }
 
 // site looks at the entry of a function that a live patch replaces.
-func (b *planner) site(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Function) (*site, error) {
+func (b *planner) site(ctx context.Context, l *rtld.Library, p *Patch,
+	f ulp.Function) (*site, error) {
 	entry := l.Bias + f.OldValue
 	seg := l.Segment(entry)
-	if seg == nil || seg.Perm&rtld.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
+	if seg == nil || seg.Perm&rtld.PermExec == 0 || entry-seg.Start < beforeLen ||
+		seg.End-entry < siteWindow {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, hotpatch.ErrOutside)
 	}
 	if seg.Perm&rtld.PermShared != 0 { // a detour would go into the file, and into all who map it
@@ -101,7 +104,8 @@ func (b *planner) site(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Fun
 
 // codeSite is proveSite, once for all processes with the same file, and not at all where the packer
 // has done it for that file's build. code is what stands at the entry.
-func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, p *Patch, f ulp.Function, code []byte) (*site, error) {
+func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, p *Patch,
+	f ulp.Function, code []byte) (*site, error) {
 	entry := l.Bias + f.OldValue
 	k, err := b.v.known(ctx, l)
 	if err != nil {
@@ -122,7 +126,8 @@ func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segme
 // provenSite returns the site of a function that the packer has proven; nil if it has not. The
 // proof is about the whole file. The checksum says that the process has mapped that file, and the
 // kernel that the process has not changed its pages: see [Cache].
-func (b *planner) provenSite(ctx context.Context, k *known, l *rtld.Library, p *Patch, f ulp.Function, code []byte) *site {
+func (b *planner) provenSite(ctx context.Context, k *known, l *rtld.Library, p *Patch,
+	f ulp.Function, code []byte) *site {
 	if !p.proven.Has(f.OldValue) || !k.hasChecksum(ctx, p.proven.Checksum) {
 		return nil
 	}
@@ -140,7 +145,8 @@ func (b *planner) provenSite(ctx context.Context, k *known, l *rtld.Library, p *
 }
 
 // proveSite proves that a function without NOPs can have a detour.
-func (b *planner) proveSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, f ulp.Function, entry uint64) (*site, error) {
+func (b *planner) proveSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, f ulp.Function,
+	entry uint64) (*site, error) {
 	size, err := b.v.functionSize(ctx, l, f.Old, entry)
 	if err != nil {
 		return nil, err
@@ -154,7 +160,8 @@ func (b *planner) proveSite(ctx context.Context, l *rtld.Library, seg *rtld.Segm
 
 // text reads and searches a library's code, once for all functions of a plan: it may be large, and
 // they may be many.
-func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) (*hotpatch.Text, error) {
+func (b *planner) text(ctx context.Context, l *rtld.Library,
+	seg *rtld.Segment) (*hotpatch.Text, error) {
 	if t := b.texts[seg.Start]; t != nil {
 		return t, nil
 	}
@@ -162,7 +169,8 @@ func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) 
 	if err != nil {
 		return nil, err
 	}
-	t, size := &hotpatch.Text{Addr: seg.Start, Frames: frames, Loaded: true, Fixed: l.Bias == 0}, uint64(0)
+	t, size := &hotpatch.Text{Addr: seg.Start, Frames: frames, Loaded: true, Fixed: l.Bias == 0},
+		uint64(0)
 	if t.Symbols, err = b.v.starts(ctx, l); err != nil {
 		return nil, err
 	}
@@ -215,7 +223,8 @@ func (v *view) starts(ctx context.Context, l *rtld.Library) ([]uint64, error) {
 }
 
 // functionSize returns how long a function is.
-func (v *view) functionSize(ctx context.Context, l *rtld.Library, name string, entry uint64) (uint64, error) {
+func (v *view) functionSize(ctx context.Context, l *rtld.Library, name string,
+	entry uint64) (uint64, error) {
 	symbols, err := v.loaded.Symbols(ctx, l)
 	if err != nil {
 		return 0, err

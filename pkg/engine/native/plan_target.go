@@ -112,8 +112,9 @@ func (a *newPatch) head(tp *targetPlan) (uint64, error) {
 
 // record is what the live patch will say about itself. Its length does not depend on addresses.
 func (a *newPatch) record(tp *targetPlan) *patchRecord {
-	r := &patchRecord{PatchID: a.patch.Meta.PatchID, Target: a.patch.Meta.Target, Container: a.patch.Name,
-		Comments: a.patch.Comments, Time: time.Now(), Base: a.base, Size: a.size, Table: tp.next.base}
+	r := &patchRecord{PatchID: a.patch.Meta.PatchID, Target: a.patch.Meta.Target,
+		Container: a.patch.Name, Comments: a.patch.Comments, Time: time.Now(), Base: a.base,
+		Size: a.size, Table: tp.next.base}
 	for i, f := range a.patch.Meta.Functions {
 		r.Functions = append(r.Functions, replaced{Old: f.Old, New: f.New, Slot: uint32(a.slots[i]),
 			Entry: tp.lib.Bias + f.OldValue, Replacement: a.image() + a.patch.replacements[i]})
@@ -173,7 +174,8 @@ func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error 
 
 // expectBound remembers the libraries in which symbols were found for a target: they may be
 // unloaded until the process is stopped.
-func (b *planner) expectBound(ctx context.Context, target *rtld.Library, bound []*rtld.Library) error {
+func (b *planner) expectBound(ctx context.Context, target *rtld.Library,
+	bound []*rtld.Library) error {
 	for _, l := range b.v.libs {
 		if l == target || !slices.Contains(bound, l) {
 			continue
@@ -212,7 +214,8 @@ func (b *planner) entries(ctx context.Context, tp *targetPlan) error {
 		if _, err := s.detour(stub); err != nil {
 			return fmt.Errorf("%s: %w", tp.lib.Name, err)
 		}
-		if seg := tp.lib.Segment(s.place()); seg == nil || seg.Perm&rtld.PermExec == 0 || !tp.lib.Contains(s.entry-beforeLen, siteWindow) {
+		if seg := tp.lib.Segment(s.place()); seg == nil || seg.Perm&rtld.PermExec == 0 ||
+			!tp.lib.Contains(s.entry-beforeLen, siteWindow) {
 			return fmt.Errorf("function at %#x: %w", s.entry, ErrDamaged)
 		}
 		at, plain := s.window(stub, false)
@@ -226,10 +229,12 @@ func (b *planner) entries(ctx context.Context, tp *targetPlan) error {
 			continue // not ours any more: somebody else has patched it since
 		}
 		if _, led := s.window(stub, true); !ok && probed(have, plain, led) {
-			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, ErrProbe)
+			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name,
+				ErrProbe)
 		}
 		if !ok {
-			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, &foreignError{at, have})
+			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name,
+				&foreignError{at, have})
 		}
 		b.expect = append(b.expect, write{at, have})
 		switch {
@@ -289,8 +294,9 @@ func (b *planner) leftovers(ctx context.Context) error {
 	}
 	for _, r := range b.st.records {
 		if !used[r.Base] {
-			b.retired = append(b.retired, &retired{mapping: mapping{r.Base, r.Size}, text: b.v.text(r), idle: !slices.ContainsFunc(b.applied,
-				func(a AppliedPatch) bool { return a.Active && a.Base == r.Base })})
+			b.retired = append(b.retired, &retired{mapping: mapping{r.Base, r.Size},
+				text: b.v.text(r), idle: !slices.ContainsFunc(b.applied,
+					func(a AppliedPatch) bool { return a.Active && a.Base == r.Base })})
 		}
 	}
 	for _, t := range b.st.tables {
@@ -298,12 +304,14 @@ func (b *planner) leftovers(ctx context.Context) error {
 			b.orphans = append(b.orphans, t)
 		}
 		if !used[t.base] && b.v.ours(t.base, tableSize) {
-			b.retired = append(b.retired, &retired{mapping: mapping{t.base, tableSize}, text: []extent{{stubsAt, tableSize - stubsAt}}})
+			b.retired = append(b.retired, &retired{mapping: mapping{t.base, tableSize},
+				text: []extent{{stubsAt, tableSize - stubsAt}}})
 		}
 	}
 	b.keepMoved()
 	for _, r := range b.retired {
-		if len(r.text) > 0 { // without code it was never finished, and no thread can have to do with it
+		if len(r.text) > 0 {
+			// without code it was never finished, and no thread can have to do with it
 			b.zones = append(b.zones, zone{lo: r.base, hi: r.base + r.size, retired: r})
 		}
 	}
@@ -366,7 +374,8 @@ func (v *view) text(r *patchRecord) []extent {
 	}
 	var list []extent
 	for _, m := range v.maps {
-		if from, to := max(m.Start, r.Base), min(m.End, r.Base+r.Size); m.Perm&rtld.PermExec != 0 && from < to {
+		if from, to := max(m.Start, r.Base), min(m.End, r.Base+r.Size); m.Perm&rtld.PermExec != 0 &&
+			from < to {
 			list = append(list, extent{from - r.Base, to - from})
 		}
 	}

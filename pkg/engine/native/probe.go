@@ -9,7 +9,8 @@ import (
 // ErrProbe says that a breakpoint stands where a detour is to be written, or was: a uprobe, or a
 // debugger's. The kernel would run the instruction that its file has there, and go on in the middle
 // of the detour, which ends the process.
-var ErrProbe = errors.New("a probe is set here (a uprobe, or a debugger's breakpoint): remove it first")
+var ErrProbe = errors.New("a probe is set here (a uprobe, or a debugger's breakpoint): remove it " +
+	"first")
 
 // int3 is the instruction that the kernel's uprobes and debuggers write over the first byte of the
 // one that they stop at.
@@ -23,7 +24,9 @@ func notProbed(err error, window []byte) error {
 	}
 	from := beforeLen
 	before := window[:beforeLen]
-	if bytes.Count(before, nops[:1]) > 0 && bytes.Equal(bytes.ReplaceAll(before, []byte{int3}, nops[:1]), nops) { // and not a linker's padding
+	if bytes.Count(before, nops[:1]) > 0 &&
+		bytes.Equal(bytes.ReplaceAll(before, []byte{int3}, nops[:1]), nops) {
+		// and not a linker's padding
 		from = 0
 	}
 	if i := bytes.IndexByte(window[from:beforeLen+landingLen+nearLen], int3); i >= 0 {

@@ -32,7 +32,8 @@ func uprobe(t *testing.T, pid int, file string, offset uint64) (remove func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attr := unix.PerfEventAttr{Type: uint32(kind), Ext1: uint64(uintptr(unsafe.Pointer(path))), Ext2: offset}
+	attr := unix.PerfEventAttr{Type: uint32(kind), Ext1: uint64(uintptr(unsafe.Pointer(path))),
+		Ext2: offset}
 	attr.Size = uint32(unsafe.Sizeof(attr))
 	fd, err := unix.PerfEventOpen(&attr, pid, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	runtime.KeepAlive(path)
@@ -48,7 +49,8 @@ func uprobe(t *testing.T, pid int, file string, offset uint64) (remove func()) {
 // TestProbe sets a probe where a detour would come, and in the detour itself: by the kernel, and as
 // a debugger does. Nothing is changed then, and the reason is that; without it everything goes on.
 func TestProbe(t *testing.T) {
-	for name, lib := range map[string]string{"nops": library(t, nopFlags), "code": library(t, "-O0", "-fcf-protection=none")} {
+	for name, lib := range map[string]string{"nops": library(t, nopFlags),
+		"code": library(t, "-O0", "-fcf-protection=none")} {
 		code := Options{Entries: symtab.EntriesAny}
 		p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 		c := start(t, target(t, lib), 0)

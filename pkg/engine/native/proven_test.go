@@ -26,7 +26,8 @@ func searched(c *child, p *Patch) (n int, err error) {
 func TestProven(t *testing.T) {
 	targettest.NeedMappedFiles(t)
 	lib := library(t, "-fcf-protection=none")
-	p := pack(t, lib, "first:first_lp\nreads_secret:reads_secret_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Entries: symtab.EntriesAny}, "testdata/patch.c")
+	p := pack(t, lib, "first:first_lp\nreads_secret:reads_secret_lp\n#secret:ulpr_secret\n",
+		ulp.PackOptions{Entries: symtab.EntriesAny}, "testdata/patch.c")
 	if p.proven == nil || len(p.proven.Functions) != 2 {
 		t.Fatalf("the packer says %+v", p.proven)
 	}

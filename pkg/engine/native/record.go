@@ -81,7 +81,8 @@ func appendText(b []byte, s string) []byte {
 
 // recordLength returns how long a record is, by its head.
 func recordLength(head []byte) (int, error) {
-	if len(head) < recordHead || string(head[:8]) != recordMagic && string(head[:8]) != oldRecordMagic {
+	if len(head) < recordHead || string(head[:8]) != recordMagic &&
+		string(head[:8]) != oldRecordMagic {
 		return 0, fmt.Errorf("record of a live patch: %w", ErrDamaged)
 	}
 	n := int(le.Uint32(head[8:]))
@@ -113,7 +114,8 @@ func parseRecord(b []byte, base uint64) (*patchRecord, error) {
 		return nil, damaged
 	}
 	for range count {
-		f := replaced{Old: d.text(maxName), New: d.text(maxName), Slot: d.u32(), Entry: d.u64(), Replacement: d.u64()}
+		f := replaced{Old: d.text(maxName), New: d.text(maxName), Slot: d.u32(), Entry: d.u64(),
+			Replacement: d.u64()}
 		if f.Slot >= maxSlots || f.Replacement-r.Base >= r.Size {
 			return nil, damaged
 		}
@@ -122,7 +124,8 @@ func parseRecord(b []byte, base uint64) (*patchRecord, error) {
 	if string(b[:8]) == recordMagic && !r.takeCode(&d) {
 		return nil, damaged
 	}
-	if d.bad || len(d.b) != 0 || r.Base != base || r.Size > maxSpan+maxAlign+2*maxRecord || r.Base%pageSize != 0 || r.Size%pageSize != 0 {
+	if d.bad || len(d.b) != 0 || r.Base != base || r.Size > maxSpan+maxAlign+2*maxRecord ||
+		r.Base%pageSize != 0 || r.Size%pageSize != 0 {
 		return nil, damaged
 	}
 	return r, nil

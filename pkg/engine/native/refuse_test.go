@@ -45,13 +45,15 @@ func TestLimits(t *testing.T) {
 			t.Run(limit+" "+how, func(t *testing.T) {
 				c := start(t, target(t, lib), h.threads, "SPIN=1")
 				c.says(limit, "ok")
-				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne, load: "memfd"}, ErrRefused, why)
+				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne, load: "memfd"},
+					ErrRefused, why)
 				c.says("all", original)
 				if limit == "nofile" { // anonymous memory needs none
 					c.apply(Options{oneByOne: h.oneByOne}, p)
 					c.says("all", patched)
 				} else {
-					c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne}, ErrRefused, why)
+					c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne}, ErrRefused,
+						why)
 				}
 			})
 		}
@@ -89,7 +91,8 @@ func TestLimitsInBetween(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := c.snapshot()
-			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne})
+			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+				Options{oneByOne: h.oneByOne})
 			if err == nil {
 				break
 			}
@@ -134,9 +137,12 @@ func TestSeccomp(t *testing.T) {
 	c.says("all", patched)
 	c.revert()
 	for filter, needed := range map[string]bool{
-		fmt.Sprint("kill ", unix.SYS_MMAP): true, fmt.Sprint("deny ", unix.SYS_MUNMAP): true, fmt.Sprint("deny ", unix.SYS_RT_SIGRETURN): true,
-		fmt.Sprint("kill ", unix.SYS_MEMFD_CREATE): false, fmt.Sprint("deny ", unix.SYS_MEMFD_CREATE): false,
-		fmt.Sprint("kill ", unix.SYS_CLOSE): false, fmt.Sprint("kill ", unix.SYS_FTRUNCATE): false,
+		fmt.Sprint("kill ", unix.SYS_MMAP): true, fmt.Sprint("deny ", unix.SYS_MUNMAP): true,
+		fmt.Sprint("deny ", unix.SYS_RT_SIGRETURN): true,
+		fmt.Sprint("kill ", unix.SYS_MEMFD_CREATE): false,
+		fmt.Sprint("deny ", unix.SYS_MEMFD_CREATE): false,
+		fmt.Sprint("kill ", unix.SYS_CLOSE):        false,
+		fmt.Sprint("kill ", unix.SYS_FTRUNCATE):    false,
 	} {
 		t.Run(filter, func(t *testing.T) {
 			c := start(t, target(t, lib), 2)
@@ -159,7 +165,8 @@ func TestSeccomp(t *testing.T) {
 			c.right()
 			c.expect(0)
 			for c.snapshot() != before {
-				c.change(Change{Revert: func(AppliedPatch) bool { return len(c.active()) > 0 }}, Options{SuspendSeccomp: true})
+				c.change(Change{Revert: func(AppliedPatch) bool { return len(c.active()) > 0 }},
+					Options{SuspendSeccomp: true})
 			}
 			c.right()
 			c.filtered(filter)
@@ -167,7 +174,8 @@ func TestSeccomp(t *testing.T) {
 	}
 	c = start(t, target(t, lib), 0)
 	c.says("strict", "ok")
-	for deadline := time.Now().Add(10 * time.Second); look(t, c.pid).Seccomp != process.SeccompStrict && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); look(t, c.pid).
+		Seccomp != process.SeccompStrict && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	c.refused(apply, Options{SuspendSeccomp: true}, ErrSeccomp)
@@ -222,12 +230,14 @@ func TestNoRoomNear(t *testing.T) {
 	lib := library(t, nopFlags)
 	plain := library(t)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	q := pack(t, plain, "reads_secret:reads_secret_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+	q := pack(t, plain, "reads_secret:reads_secret_lp\n#secret:ulpr_secret\n",
+		ulp.PackOptions{Force: true}, "testdata/patch.c")
 	c := start(t, target(t, lib), 0)
 	c.Ask("full")
 	c.apply(Options{}, p)
 	c.says("all", patched)
-	if list, entry := c.list(), addressOf(t, c, "first"); max(list[0].Base, entry)-min(list[0].Base, entry) < 1<<31 {
+	if list, entry := c.list(), addressOf(t, c, "first"); max(list[0].Base, entry)-
+		min(list[0].Base, entry) < 1<<31 {
 		t.Errorf("there was room near the library: at %#x", list[0].Base)
 	}
 	c.revert()
@@ -263,7 +273,8 @@ func TestRoomTaken(t *testing.T) {
 			}
 			c.says("all", original)
 			_, err = pl.Run(t.Context())
-			if errors.Is(err, process.ErrLimit) { // the machine has made too many processes since the plan, which has to be made anew
+			if errors.Is(err, process.ErrLimit) {
+				// the machine has made too many processes since the plan, which has to be made anew
 				_, err = do(t.Context(), look(t, c.pid), change, o)
 			}
 			if err != nil {
@@ -297,7 +308,8 @@ func (c *child) unmaps(from, size uint64) {
 // TestNotThere: a process without the library, and one with another build of it.
 func TestNotThere(t *testing.T) {
 	lib := library(t, nopFlags)
-	other := library(t, nopFlags, "-DOTHER", "-Wl,--build-id=0x1111111111111111111111111111111111111111")
+	other := library(t, nopFlags, "-DOTHER",
+		"-Wl,--build-id=0x1111111111111111111111111111111111111111")
 	p := pack(t, other, both, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(t, target(t, lib), 0)
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrNoLibrary)
@@ -307,14 +319,16 @@ func TestNotThere(t *testing.T) {
 func TestUnresolved(t *testing.T) {
 	lib := library(t, nopFlags)
 	source := t.TempDir() + "/p.c"
-	if err := os.WriteFile(source, []byte("int nowhere(void); __attribute__((weak)) int perhaps(void);"+
+	if err := os.WriteFile(source, []byte("int nowhere(void); __attribute__((weak)) int "+
+		"perhaps(void);"+
 		"int first_lp(void) { return perhaps ? nowhere() : 3; }"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := start(t, target(t, lib), 0)
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source)
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
-	if err := os.WriteFile(source, []byte("__attribute__((weak)) int perhaps(void); int first_lp(void) { return perhaps ? 4 : 3; }"),
+	if err := os.WriteFile(source, []byte("__attribute__((weak)) int perhaps(void); int "+
+		"first_lp(void) { return perhaps ? 4 : 3; }"),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -335,8 +349,10 @@ func TestStopped(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	c.apply(Options{}, p)
-	for end := time.Now().Add(10 * time.Second); look(t, c.pid).State != process.Stopped; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) { // a thread that is let go runs in the kernel for a moment, until it stops again
+	for end := time.Now().Add(10 * time.Second); look(t, c.pid).
+		State != process.Stopped; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			// a thread that is let go runs in the kernel for a moment, until it stops again
 			t.Fatalf("state %v", look(t, c.pid).State)
 		}
 	}

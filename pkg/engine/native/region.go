@@ -86,7 +86,8 @@ func (rg *region) mark() []byte {
 // parseMark returns the size in a mark that stands at an address; ok is false if it is none.
 func parseMark(b []byte, base uint64) (size uint64, ok bool) {
 	size = le.Uint64(b[16:])
-	ok = string(b[:8]) == markMagic && le.Uint32(b[24:]) == crc32.ChecksumIEEE(b[:24]) && le.Uint64(b[8:]) == base &&
+	ok = string(b[:8]) == markMagic && le.Uint32(b[24:]) == crc32.ChecksumIEEE(b[:24]) &&
+		le.Uint64(b[8:]) == base &&
 		size > 0 && size <= maxRegion && size%pageSize == 0
 	return size, ok
 }
@@ -261,7 +262,8 @@ func (st *state) unfinish(at, size uint64) (end uint64) {
 }
 
 // readOne reads a table or a record, and returns its size; 0: it is neither.
-func (v *view) readOne(ctx context.Context, st *state, head []byte, at uint64) (size uint64, err error) {
+func (v *view) readOne(ctx context.Context, st *state, head []byte,
+	at uint64) (size uint64, err error) {
 	magic := string(head[:8])
 	isTable, isRecord := magic == tableMagic, magic == recordMagic || magic == oldRecordMagic
 	switch {

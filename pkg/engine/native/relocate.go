@@ -13,7 +13,8 @@ import (
 
 // relocated returns the container's memory as it has to be at base in the process. former are the
 // addresses of the former code of the functions that it replaces.
-func (p *Patch) relocated(ctx context.Context, s *rtld.Scope, target *rtld.Library, base uint64, former []uint64) ([]byte, error) {
+func (p *Patch) relocated(ctx context.Context, s *rtld.Scope, target *rtld.Library, base uint64,
+	former []uint64) ([]byte, error) {
 	mem := slices.Clone(p.im.mem)
 	for _, r := range p.relocations {
 		v, err := p.value(ctx, s, r, base)
@@ -52,7 +53,9 @@ func (p *Patch) original(r ulp.DataRef) int {
 	if r.TLS || !ulp.IsOriginal(r.Reference) {
 		return -1
 	}
-	return slices.IndexFunc(p.Meta.Functions, func(f ulp.Function) bool { return f.Old == r.Target })
+	return slices.IndexFunc(p.Meta.Functions, func(f ulp.Function) bool {
+		return f.Old == r.Target
+	})
 }
 
 // address says whether the relocation asks for an address, not for something to be called or
@@ -62,7 +65,8 @@ func (r *relocation) address() bool {
 }
 
 // value computes what a relocation writes.
-func (p *Patch) value(ctx context.Context, s *rtld.Scope, r relocation, base uint64) (uint64, error) {
+func (p *Patch) value(ctx context.Context, s *rtld.Scope, r relocation,
+	base uint64) (uint64, error) {
 	if r.kind == elf.R_X86_64_RELATIVE {
 		return base + uint64(r.addend), nil
 	}
@@ -81,7 +85,8 @@ func (p *Patch) value(ctx context.Context, s *rtld.Scope, r relocation, base uin
 	case sym.defined, r.symbol == 0:
 		return base + sym.value + uint64(addend), nil
 	}
-	b, err := s.Lookup(ctx, rtld.Reference{Name: sym.name, Version: sym.version, Entry: r.address()})
+	b, err := s.Lookup(ctx, rtld.Reference{Name: sym.name, Version: sym.version,
+		Entry: r.address()})
 	if sym.weak && (errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, rtld.ErrStatic)) {
 		return uint64(addend), nil
 	}

@@ -26,7 +26,8 @@ const (
 // not have; IRELATIVE and TLSDESC, which need code to be run; 32-bit ones, which nothing guarantees
 // to reach.
 var kinds = map[elf.R_X86_64]bool{
-	elf.R_X86_64_RELATIVE: true, elf.R_X86_64_64: true, elf.R_X86_64_GLOB_DAT: true, elf.R_X86_64_JMP_SLOT: true,
+	elf.R_X86_64_RELATIVE: true, elf.R_X86_64_64: true, elf.R_X86_64_GLOB_DAT: true,
+	elf.R_X86_64_JMP_SLOT: true,
 	elf.R_X86_64_DTPMOD64: true, elf.R_X86_64_DTPOFF64: true, elf.R_X86_64_TPOFF64: true,
 }
 
@@ -42,15 +43,16 @@ func readRelocations(im *image, d *elfx.Dynamic, symbols int) ([]relocation, err
 	if _, ok := d.Value(elf.DT_REL); ok {
 		return nil, fmt.Errorf("%w: relocations without addends", ErrContainer)
 	}
-	for _, t := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
+	for _, t := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ},
+		{elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
 		table, err := dynamicTable(im, d, t[0], t[1])
 		if err != nil {
 			return nil, err
 		}
 		for ; len(table) >= relaSize; table = table[relaSize:] {
 			info := le.Uint64(table[8:])
-			r := relocation{off: le.Uint64(table), kind: elf.R_X86_64(uint32(info)), symbol: int(info >> 32),
-				addend: int64(le.Uint64(table[16:]))}
+			r := relocation{off: le.Uint64(table), kind: elf.R_X86_64(uint32(info)),
+				symbol: int(info >> 32), addend: int64(le.Uint64(table[16:]))}
 			if r.kind == elf.R_X86_64_NONE {
 				continue
 			}
@@ -68,11 +70,13 @@ func (r *relocation) check(im *image, symbols int) error {
 	case r.kind == elf.R_X86_64_IRELATIVE:
 		return errOwnIFUNC
 	case r.kind == elf.R_X86_64_TLSDESC:
-		return &ContainerError{"tls-descriptors", "it uses TLS descriptors", "compile without -mtls-dialect=gnu2"}
+		return &ContainerError{"tls-descriptors", "it uses TLS descriptors",
+			"compile without -mtls-dialect=gnu2"}
 	case !kinds[r.kind]:
 		return fmt.Errorf("%w: relocation %v at %#x", ErrContainer, r.kind, r.off)
 	case im.bytes(r.off, 8) == nil || im.code(r.off, 8):
-		return fmt.Errorf("%w: relocation %v of %#x, which is not data", ErrContainer, r.kind, r.off)
+		return fmt.Errorf("%w: relocation %v of %#x, which is not data", ErrContainer, r.kind,
+			r.off)
 	case r.symbol >= symbols:
 		return fmt.Errorf("%w: relocation of a symbol that there is not", ErrContainer)
 	case r.symbol == 0 && (r.kind == elf.R_X86_64_DTPMOD64 || r.kind == elf.R_X86_64_TPOFF64):
@@ -85,7 +89,8 @@ var (
 	errOwnTLS error = &ContainerError{"thread-local", "it has thread-local variables of its own",
 		"use the library's by a reference (#%variable:pointer), or a lock"}
 	errOwnIFUNC error = &ContainerError{"local-ifunc",
-		"it has an indirect function (IFUNC) of its own, whose resolver would have to run in the process",
+		"it has an indirect function (IFUNC) of its own, whose resolver would have to run in the " +
+			"process",
 		"choose the implementation in an ordinary function"}
 )
 
@@ -123,7 +128,8 @@ func readRelr(im *image, d *elfx.Dynamic) ([]relocation, error) {
 		if b == nil || im.code(at, 8) || len(list) == maxRelocations {
 			return fmt.Errorf("%w: packed relocation of %#x, which is not data", ErrContainer, at)
 		}
-		list = append(list, relocation{off: at, kind: elf.R_X86_64_RELATIVE, addend: int64(le.Uint64(b))})
+		list = append(list, relocation{off: at, kind: elf.R_X86_64_RELATIVE,
+			addend: int64(le.Uint64(b))})
 		return nil
 	}
 	var next uint64

@@ -22,12 +22,15 @@ const maxProofs = 64
 // for, or that of looking into the process.
 func (v *View) Replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 	switch {
-	case l.Problem != nil || l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 || len(l.BuildID) == 0 || l.Loader:
+	case l.Problem != nil || l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 ||
+		len(l.BuildID) == 0 || l.Loader:
 		return false, nil
 	case !l.Main && !v.v.hasLoader():
 		return false, fmt.Errorf("%s: %w", l.Name, ErrNoLoader)
 	}
-	return process.Whole(ctx, func(ctx context.Context) (bool, error) { return v.replaceable(ctx, l) })
+	return process.Whole(ctx, func(ctx context.Context) (bool, error) {
+		return v.replaceable(ctx, l)
+	})
 }
 
 func (v *View) replaceable(ctx context.Context, l *rtld.Library) (bool, error) {

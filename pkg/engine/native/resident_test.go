@@ -44,7 +44,8 @@ func (c *child) resident() resident {
 // cycled applies and reverts again and again. It returns what the process had in memory before the
 // first time, after the first and after the last; and how many pages have code that was changed in
 // between, which are the process's own from then on.
-func cycled(t testing.TB, cycles, threads int, env ...string) (before, first, last resident, code int) {
+func cycled(t testing.TB, cycles, threads int, env ...string) (before, first, last resident,
+	code int) {
 	t.Helper()
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -81,7 +82,8 @@ func TestMemoryComesBack(t *testing.T) {
 	for _, threads := range []int{0, 3} {
 		t.Run(fmt.Sprint(threads), func(t *testing.T) {
 			before, first, last, code := cycled(t, residentCycles, threads)
-			t.Logf("pages before %+v, after the first %+v, after the last %+v; %d of code", before, first, last, code)
+			t.Logf("pages before %+v, after the first %+v, after the last %+v; %d of code", before,
+				first, last, code)
 			if more := last.own - before.own; more > 1+threads+code+framePages {
 				t.Errorf("%d pages more than before", more)
 			}
@@ -97,9 +99,12 @@ func TestMemoryComesBack(t *testing.T) {
 func BenchmarkResident(b *testing.B) {
 	for _, threads := range []int{1, 64} {
 		b.Run(fmt.Sprintf("%dthreads", threads), func(b *testing.B) {
-			before, first, last, code := cycled(b, benchtest.Size(residentCycles, 5), threads-1, "SPIN=1")
-			b.ReportMetric(float64(last.own-before.own-code)/float64(threads), "own-pages-more/thread")
-			b.ReportMetric(float64(last.own+last.files-first.own-first.files)/float64(threads), "pages-more/thread-since-first")
+			before, first, last, code := cycled(b, benchtest.Size(residentCycles, 5), threads-1,
+				"SPIN=1")
+			b.ReportMetric(float64(last.own-before.own-code)/float64(threads),
+				"own-pages-more/thread")
+			b.ReportMetric(float64(last.own+last.files-first.own-first.files)/float64(threads),
+				"pages-more/thread-since-first")
 			b.ReportMetric(float64(last.files+code-before.files), "file-pages-more-once")
 			b.ReportMetric(0, "ns/op")
 		})

@@ -34,7 +34,8 @@ func TestThreadLocal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, target(t, lib), 0)
 			path := source(t, "extern __thread int shared;", "shared + 40")
-			c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, append([]string{path}, flags...)...))
+			c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+				append([]string{path}, flags...)...))
 			c.says("all", "43 1 5 7 original")
 		})
 	}
@@ -44,7 +45,8 @@ func TestThreadLocal(t *testing.T) {
 // the library's, and of a variable of which the program has a copy.
 func TestAddends(t *testing.T) {
 	lib := library(t, nopFlags)
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int numbers[4] = {1, 2, 3, 4};
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, `int numbers[4] = {1, 2, 3, 4};
 int *volatile third = numbers + 2;
 extern char visible[];
 char *volatile behind = visible + 3;`, "*third * 10 + (int)(behind - visible)"))
@@ -58,12 +60,14 @@ char *volatile behind = visible + 3;`, "*third * 10 + (int)(behind - visible)"))
 func TestScope(t *testing.T) {
 	lib := library(t, nopFlags)
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/preload.c", []byte("int helper(void) { return 4; } int second_own(void) { return 9; }"), 0o600); err != nil {
+	if err := os.WriteFile(dir+"/preload.c", []byte("int helper(void) { return 4; } int "+
+		"second_own(void) { return 9; }"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	preload := gcc(t, "preload.so", dir+"/preload.c", "-shared", "-fPIC")
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void); int second_own(void) { return 10; }",
-		"helper() + second_own()"))
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int helper(void); int second_own(void) { return 10; }",
+			"helper() + second_own()"))
 	c := start(t, target(t, lib), 0)
 	c.apply(Options{}, p)
 	c.says("all", "13 1 5 7 original")
@@ -74,10 +78,12 @@ func TestScope(t *testing.T) {
 
 // TestHidden: what a library's table names, and yet keeps to itself, is nobody else's.
 func TestHidden(t *testing.T) {
-	lib := changed(t, library(t, nopFlags, "-Wl,--build-id=0x0123456789012345678901234567890123456702"), "helper",
+	lib := changed(t,
+		library(t, nopFlags, "-Wl,--build-id=0x0123456789012345678901234567890123456702"), "helper",
 		func(row, _ []byte) { row[5] = byte(elf.STV_HIDDEN) })
 	c := start(t, target(t, lib), 0)
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void);", "helper()"))
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int helper(void);", "helper()"))
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
 	c.says("all", original)
 }
@@ -86,10 +92,13 @@ func TestHidden(t *testing.T) {
 func TestPreloadNeeds(t *testing.T) {
 	lib := library(t, nopFlags)
 	far := linked(t, "libfar.so", "int far_away(void) { return 8; }")
-	near := linked(t, "libnear.so", "int far_away(void); int near(void) { return far_away(); }", far)
-	preload := linked(t, "preload.so", "int near(void); int preloaded(void) { return near(); }", near)
+	near := linked(t, "libnear.so", "int far_away(void); int near(void) { return far_away(); }",
+		far)
+	preload := linked(t, "preload.so", "int near(void); int preloaded(void) { return near(); }",
+		near)
 	c := start(t, target(t, lib), 0, "LD_PRELOAD="+preload)
-	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int far_away(void);", "far_away()")))
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int far_away(void);", "far_away()")))
 	c.says("all", "8 1 5 7 original")
 }
 
@@ -100,7 +109,8 @@ func TestOwnNeeds(t *testing.T) {
 	other := linked(t, "libother.so", "int elsewhere(void) { return 8; }")
 	c := start(t, target(t, lib), 0)
 	c.says("load "+other, "ok")
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int elsewhere(void);", "elsewhere()"), other, "-Wl,-rpath,"+filepath.Dir(other))
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int elsewhere(void);",
+		"elsewhere()"), other, "-Wl,-rpath,"+filepath.Dir(other))
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
 	c.says("all", original)
 	c = start(t, target(t, lib, "-Wl,--no-as-needed", other, "-Wl,-rpath,"+filepath.Dir(other)), 0)
@@ -111,7 +121,8 @@ func TestOwnNeeds(t *testing.T) {
 // linked compiles a library that needs others.
 func linked(t *testing.T, name, text string, needs ...string) string {
 	t.Helper()
-	args := []string{"-shared", "-fPIC", "-Wl,--no-as-needed", "-Wl,-soname," + name, source(t, text, "0")}
+	args := []string{"-shared", "-fPIC", "-Wl,--no-as-needed", "-Wl,-soname," + name,
+		source(t, text, "0")}
 	for _, n := range needs {
 		args = append(args, n, "-Wl,-rpath,"+filepath.Dir(n))
 	}
@@ -124,10 +135,11 @@ func TestBreadthFirst(t *testing.T) {
 	below := linked(t, "libbelow.so", "int which(void) { return 6; }")
 	left := linked(t, "libleft.so", "int left(void) { return 4; }", below)
 	right := linked(t, "libright.so", "int which(void) { return 5; } int left(void) { return 3; }")
-	lib := library(t, nopFlags, "-Wl,--no-as-needed", left, right, "-Wl,-rpath,"+filepath.Dir(left)+":"+filepath.Dir(right))
+	lib := library(t, nopFlags, "-Wl,--no-as-needed", left, right, "-Wl,-rpath,"+filepath.Dir(left)+
+		":"+filepath.Dir(right))
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib)
-	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int which(void), left(void);",
-		"left() * 10 + which()")))
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int which(void), left(void);", "left() * 10 + which()")))
 	c.says("", "45")
 }
 
@@ -137,8 +149,8 @@ func TestPlugin(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib)
 	c.says("", "1")
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void); extern __thread int shared;",
-		"helper() + shared * 10"))
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int helper(void); extern __thread int shared;", "helper() + shared * 10"))
 	c.apply(Options{}, p)
 	c.says("", "33")
 	c.revert()
@@ -168,13 +180,16 @@ func TestNamespace(t *testing.T) {
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
 	listsNamespaces(t, c)
 	before := c.snapshot()
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void); extern __thread int shared;"+
-		"unsigned long strlen(const char *); char *getenv(const char *);", `helper() + shared * 10 + (int)strlen(getenv("NAMESPACE")) * 100`))
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int helper(void); extern __thread int shared;"+"unsigned long strlen(const "+
+			"char *); char *getenv(const char *);",
+			`helper() + shared * 10 + (int)strlen(getenv("NAMESPACE")) * 100`))
 	c.apply(Options{}, p)
 	c.says("", "133")
 	c.revert()
 	c.says("", "1")
-	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
+	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true},
+		"testdata/malloc.c")
 	if res := c.apply(Options{Entries: symtab.EntriesAny}, libc); res.Loaded != 2 {
 		t.Errorf("%d copies of libc were patched", res.Loaded)
 	}
@@ -222,21 +237,25 @@ func TestTwice(t *testing.T) {
 func TestUnlisted(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
-	debug, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (uint64, error) {
-		loader := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool { return l.Loader })]
-		symbols, err := v.v.loaded.Symbols(ctx, loader)
-		if err != nil {
-			return 0, err
-		}
-		s, err := symbols.Lookup(ctx, "_r_debug", "")
-		return s.Addr, err
-	})
+	debug, err := see(t.Context(), look(t, c.pid),
+		func(ctx context.Context, v *View) (uint64, error) {
+			loader := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool {
+				return l.Loader
+			})]
+			symbols, err := v.v.loaded.Symbols(ctx, loader)
+			if err != nil {
+				return 0, err
+			}
+			s, err := symbols.Lookup(ctx, "_r_debug", "")
+			return s.Addr, err
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.poke(debug, []byte{1}) // its version: an old loader's
-	c.refused(Change{Apply: []*Patch{pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void);", "helper()"))}},
-		Options{}, ErrUnlisted)
-	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "7"), "-nostdlib"))
+	c.refused(Change{Apply: []*Patch{pack(t, lib, "first:first_lp\n", ulp.PackOptions{},
+		source(t, "int helper(void);", "helper()"))}}, Options{}, ErrUnlisted)
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "7"),
+		"-nostdlib"))
 	c.says("", "7")
 }

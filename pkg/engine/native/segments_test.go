@@ -15,7 +15,8 @@ import (
 // that are relocated cannot be written: see region.
 func TestSegments(t *testing.T) {
 	lib := library(t, nopFlags)
-	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,relro,-z,now,-z,separate-code", source(t, `
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,relro,-z,now,-z,separate-code",
+		source(t, `
 const int constants[2000] = {[1999] = 1};
 int variables[2000] = {[1999] = 2};
 int zeros[300000];
@@ -41,8 +42,9 @@ static int adds_up(void) {
 	}
 	maps := opened(t, c.pid).maps
 	base := imageOf(t, opened(t, c.pid), p)
-	want := map[string]rtld.Perm{"first_lp": rtld.PermRead | rtld.PermExec, "constants": rtld.PermRead | rtld.PermExec,
-		"relocated": rtld.PermRead | rtld.PermExec, "variables": rtld.PermRead | rtld.PermWrite, "zeros": rtld.PermRead | rtld.PermWrite}
+	want := map[string]rtld.Perm{"first_lp": rtld.PermRead | rtld.PermExec,
+		"constants": rtld.PermRead | rtld.PermExec, "relocated": rtld.PermRead | rtld.PermExec,
+		"variables": rtld.PermRead | rtld.PermWrite, "zeros": rtld.PermRead | rtld.PermWrite}
 	for _, s := range symbols {
 		at := base + s.Value + s.Size/2
 		for _, m := range maps {
@@ -64,7 +66,8 @@ static int adds_up(void) {
 func TestAlignment(t *testing.T) {
 	lib := library(t, nopFlags)
 	aligned := source(t, `static char room[8] __attribute__((aligned(1 << 18))) = {1};
-__attribute__((noinline)) static unsigned long low(void) { char *volatile at = room; return (unsigned long)at & ((1 << 18) - 1); }
+__attribute__((noinline)) static unsigned long low(void)
+{ char *volatile at = room; return (unsigned long)at & ((1 << 18) - 1); }
 int second_lp(void) { return low() + 30; }`, "low() + 20")
 	one := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, aligned)
 	two := pack(t, lib, "second:second_lp\n", ulp.PackOptions{}, aligned)
@@ -83,17 +86,23 @@ func TestAlignedRoom(t *testing.T) {
 	for name, tc := range map[string]struct {
 		gap uint64 // behind free
 		err error
-	}{"enough": {tableSize + align + (7+signedSizes)*pageSize, nil}, "not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
+	}{"enough": {tableSize + align + (7+signedSizes)*pageSize, nil},
+		"not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
 		t.Run(name, func(t *testing.T) {
-			maps := []rtld.Mapping{{Start: lowestRoom, End: free}, {Start: free + tc.gap, End: highestRoom}}
-			a := &newPatch{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align}, Meta: &ulp.Metadata{}}}
+			maps := []rtld.Mapping{{Start: lowestRoom, End: free},
+				{Start: free + tc.gap, End: highestRoom}}
+			a := &newPatch{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align},
+				Meta: &ulp.Metadata{}}}
 			tp := &targetPlan{adding: []*newPatch{a}, next: &table{},
-				lib: &rtld.Library{Segments: []rtld.Segment{{Start: free + tc.gap, End: free + tc.gap + pageSize}}}}
+				lib: &rtld.Library{
+					Segments: []rtld.Segment{
+						{Start: free + tc.gap, End: free + tc.gap + pageSize}}}}
 			err := (&planner{Plan: &Plan{}, v: &view{maps: maps}}).addresses(tp)
 			if !errors.Is(err, tc.err) {
 				t.Fatalf("%v, want %v", err, tc.err)
 			}
-			if err == nil && (a.image()%align != 0 || tp.next.base < free || a.base < tp.next.base+tableSize || a.base+a.size > free+tc.gap) {
+			if err == nil && (a.image()%align != 0 || tp.next.base < free || a.base < tp.next.base+
+				tableSize || a.base+a.size > free+tc.gap) {
 				t.Errorf("table at %#x, container at %#x + %#x", tp.next.base, a.base, a.size)
 			}
 		})

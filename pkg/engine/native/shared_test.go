@@ -32,13 +32,15 @@ func TestSharedMemory(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	sharer := c.share()
 	for _, pid := range []int{c.pid, sharer} {
-		if _, err := newPlan(t.Context(), look(t, pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrShared) {
+		if _, err := newPlan(t.Context(), look(t, pid), Change{Apply: []*Patch{p}},
+			Options{}); !errors.Is(err, ErrShared) {
 			t.Errorf("process %d: %v, want %v", pid, err, ErrShared)
 		}
 	}
 	c.says("all", original)
 	c.says("unshare", "ok")
-	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); err != nil {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+		Options{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -28,7 +28,8 @@ func TestSharedCode(t *testing.T) {
 		if err := os.WriteFile(own, whole, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Entries: symtab.EntriesAny}, "testdata/patch.c")
+		p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Entries: symtab.EntriesAny},
+			"testdata/patch.c")
 		cmd := exec.Command(gcc(t, "sharedcode", "testdata/sharedcode.c", lib))
 		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+dir)
 		c := &child{Process: targettest.Start(t, cmd), t: t, pid: cmd.Process.Pid}

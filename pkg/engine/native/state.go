@@ -117,7 +117,9 @@ func (v *view) readRecord(ctx context.Context, st *state, head []byte, base uint
 
 // mayBegin reports whether a mapping may be the beginning of what is left of a region, by the
 // mapping before it.
-func mayBegin(before, m rtld.Mapping) bool { return isCode(m) || isFile(m) && !continues(before, m) }
+func mayBegin(before, m rtld.Mapping) bool {
+	return isCode(m) || isFile(m) && !continues(before, m)
+}
 
 // ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever
 // unmapped.
@@ -147,8 +149,8 @@ func (v *view) ours(base, size uint64) bool {
 // that was killed while it mapped one leaves stubs that cannot be executed.
 func (v *view) complete(t *table) bool {
 	for _, m := range v.maps {
-		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == rtld.PermRead|rtld.PermExec && (m.Start <= t.base ||
-			m.Offset == pieceAt) {
+		if m.End <= t.base || m.Start >= t.base+tableSize ||
+			m.Perm == rtld.PermRead|rtld.PermExec && (m.Start <= t.base || m.Offset == pieceAt) {
 			continue
 		}
 		stubs := m.Start >= t.base+stubsAt
@@ -161,8 +163,12 @@ func (v *view) complete(t *table) bool {
 
 // knows says whether a mapping has something of a record or a table.
 func (st *state) knows(m rtld.Mapping) bool {
-	return slices.ContainsFunc(st.records, func(r *patchRecord) bool { return m.Start < r.Base+r.Size && r.Base < m.End }) ||
-		slices.ContainsFunc(st.tables, func(t *table) bool { return m.Start < t.base+tableSize && t.base < m.End })
+	return slices.ContainsFunc(st.records, func(r *patchRecord) bool {
+		return m.Start < r.Base+r.Size && r.Base < m.End
+	}) ||
+		slices.ContainsFunc(st.tables, func(t *table) bool {
+			return m.Start < t.base+tableSize && t.base < m.End
+		})
 }
 
 // recordAt returns the record of a mapping, nil if there is none.
@@ -232,7 +238,9 @@ func Present(ctx context.Context, m *process.Memory) (bool, error) {
 // applied. The process is not stopped. The error is that of looking into the process, or
 // ErrDamaged.
 func List(ctx context.Context, p *process.Process) ([]AppliedPatch, error) {
-	list, err := see(ctx, p, func(_ context.Context, v *View) ([]AppliedPatch, error) { return v.List(), nil })
+	list, err := see(ctx, p, func(_ context.Context, v *View) ([]AppliedPatch, error) {
+		return v.List(), nil
+	})
 	return list, pidError(p.PID, "live patches", err)
 }
 
@@ -243,8 +251,8 @@ func (v *View) List() []AppliedPatch { return v.st.applied() }
 func (st *state) applied() []AppliedPatch {
 	var list []AppliedPatch
 	for _, r := range st.records {
-		a := AppliedPatch{ID: r.PatchID, Container: r.Container, Target: r.Target, Comments: r.Comments, Time: r.Time, Base: r.Base,
-			Size: r.Size}
+		a := AppliedPatch{ID: r.PatchID, Container: r.Container, Target: r.Target,
+			Comments: r.Comments, Time: r.Time, Base: r.Base, Size: r.Size}
 		for _, f := range r.Functions {
 			a.Functions = append(a.Functions, ulp.Function{Old: f.Old, New: f.New})
 		}
@@ -263,6 +271,8 @@ func (st *state) applied() []AppliedPatch {
 		}
 		list = append(list, a)
 	}
-	slices.SortStableFunc(list, func(a, b AppliedPatch) int { return cmp.Compare(a.Serial, b.Serial) })
+	slices.SortStableFunc(list, func(a, b AppliedPatch) int {
+		return cmp.Compare(a.Serial, b.Serial)
+	})
 	return list
 }

@@ -15,7 +15,8 @@ import (
 // stockLibrary is one of the machine's own.
 func stockLibrary(t testing.TB, name string) string {
 	t.Helper()
-	for _, dir := range []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"} {
+	for _, dir := range []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64",
+		"/usr/lib64"} {
 		if path, err := filepath.EvalSymlinks(filepath.Join(dir, name)); err == nil {
 			if _, err := os.Stat(path); err == nil {
 				return path
@@ -32,9 +33,11 @@ func stockLibrary(t testing.TB, name string) string {
 func TestStockLibraries(t *testing.T) {
 	libz := stockLibrary(t, "libz.so.1")
 	o := ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}
-	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2", "testdata/stock_lp.c")
+	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2",
+		"testdata/stock_lp.c")
 	c := start(t, gcc(t, "stock", "-O2", "testdata/stock.c", libz, "-pthread"), 3)
-	libc := pack(t, libcPath(t), "free:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:realpath_lp\n", o, "-O2", "-DLIBC", "testdata/stock_lp.c")
+	libc := pack(t, libcPath(t), "free:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\n"+
+		"realpath@GLIBC_2.2.5:realpath_lp\n", o, "-O2", "-DLIBC", "testdata/stock_lp.c")
 	c.says("check", "0 0 0 0 0 right")
 	before := libcOnly(c.snapshot())
 	for range 10 {
@@ -56,9 +59,11 @@ func TestStockLibraries(t *testing.T) {
 // debuginfo says where it is. Its caller keeps a number while it runs, and without -fno-ipa-ra
 // would do so in a register that it leaves alone: see TestRelied.
 func TestPrivateFunction(t *testing.T) {
-	lib := gcc(t, "libprivate.so", "-shared", "-fPIC", "-O2", "-fno-ipa-ra", "-DLIBRARY", "-Wl,--build-id", "-Wl,-soname,libprivate.so", "testdata/private.c")
+	lib := gcc(t, "libprivate.so", "-shared", "-fPIC", "-O2", "-fno-ipa-ra", "-DLIBRARY",
+		"-Wl,--build-id", "-Wl,-soname,libprivate.so", "testdata/private.c")
 	program := gcc(t, "private", "-O2", "testdata/private.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))
-	p := pack(t, lib, "hidden:shape_lp\n", ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/shape_lp.c")
+	p := pack(t, lib, "hidden:shape_lp\n", ulp.PackOptions{Force: true, Entries: symtab.EntriesAny},
+		"testdata/shape_lp.c")
 	image, err := os.ReadFile(lib)
 	if err != nil {
 		t.Fatal(err)

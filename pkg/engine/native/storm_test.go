@@ -42,7 +42,8 @@ func TestStorm(t *testing.T) {
 			c := start(t, target(t, lib), 1)
 			c.says("storm "+name, "0")
 			c.blows(1)
-			patient := Options{StopTimeout: 10 * time.Second} // a process cannot be stopped during a vfork
+			// a process cannot be stopped during a vfork
+			patient := Options{StopTimeout: 10 * time.Second}
 			for range 30 {
 				c.apply(patient, p)
 				c.expect(2)
@@ -67,18 +68,21 @@ func TestExecStorm(t *testing.T) {
 	c := start(t, target(t, lib), 0, "EXEC=1")
 	c.blows(2)
 	done, changed := 0, 0
-	for deadline := time.Now().Add(20 * time.Second); (done < 10 || changed < 10) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); (done < 10 || changed < 10) &&
+		time.Now().Before(deadline); {
 		proc, err := process.Look(t.Context(), c.pid, process.Options{})
 		if err == nil {
 			var pl *Plan
-			if pl, err = newPlan(t.Context(), proc, Change{Apply: []*Patch{p}}, Options{StopTimeout: 10 * time.Second}); err == nil {
+			if pl, err = newPlan(t.Context(), proc, Change{Apply: []*Patch{p}},
+				Options{StopTimeout: 10 * time.Second}); err == nil {
 				_, err = pl.Run(t.Context())
 			}
 		}
 		switch {
 		case err == nil:
 			done++
-		case errors.Is(err, process.ErrChanged), errors.Is(err, tracer.ErrExec), errors.Is(err, ErrStale), errors.Is(err, ErrNoLibrary),
+		case errors.Is(err, process.ErrChanged), errors.Is(err, tracer.ErrExec),
+			errors.Is(err, ErrStale), errors.Is(err, ErrNoLibrary),
 			errors.Is(err, ErrApplied), errors.Is(err, ErrAgain):
 			changed++
 		default:
@@ -96,7 +100,8 @@ func TestExecStorm(t *testing.T) {
 // ends waits for the end of a process.
 func ends(t *testing.T, p *process.Process) bool {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().
+		Before(deadline); time.Sleep(time.Millisecond) {
 		if p.Verify(t.Context()) != nil {
 			return true
 		}
@@ -109,7 +114,8 @@ func TestEnds(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	done, gone := 0, 0
-	for deadline := time.Now().Add(20 * time.Second); (done < 3 || gone < 10) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); (done < 3 || gone < 10) &&
+		time.Now().Before(deadline); {
 		c := start(t, target(t, lib), 2)
 		proc := look(t, c.pid)
 		c.says(fmt.Sprint("life ", 1+rand.N(6000)), "ok")
@@ -117,7 +123,8 @@ func TestEnds(t *testing.T) {
 		switch {
 		case err == nil:
 			done++
-		case errors.Is(err, process.ErrGone), errors.Is(err, tracer.ErrGone), errors.Is(err, process.ErrNoMemory),
+		case errors.Is(err, process.ErrGone), errors.Is(err, tracer.ErrGone),
+			errors.Is(err, process.ErrNoMemory),
 			errors.Is(err, process.ErrChanged) && ends(t, proc): // its memory goes before itself
 			gone++
 		default:
@@ -149,7 +156,8 @@ func TestOrphan(t *testing.T) {
 		t.Errorf("in the child: %s", got)
 	}
 	c.says("all", patched)
-	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrApplied) {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+		Options{}); !errors.Is(err, ErrApplied) {
 		t.Errorf("applied to the child: %v", err)
 	}
 	c.revert()

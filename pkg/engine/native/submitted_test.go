@@ -40,7 +40,8 @@ func TestSubmittedThread(t *testing.T) {
 	_ = unix.Kill(c.pid, unix.SIGCONT)
 	c.apply(Options{}, p)
 	c.revert()
-	for deadline := time.Now().Add(20 * time.Second); c.snapshot() != before; c.change(Change{}, Options{}) {
+	for deadline := time.Now().Add(20 * time.Second); c.snapshot() != before; c.change(Change{},
+		Options{}) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not as before: %s", cmp.Diff(before, c.snapshot()))
 		}
@@ -54,7 +55,8 @@ func TestSubmittedThread(t *testing.T) {
 func TestSubmitsWhereFree(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for threads, sends := range map[int]bool{0: true, 1: false, 2 * max(2, runtime.NumCPU()): false} {
+	for threads, sends := range map[int]bool{0: true, 1: false,
+		2 * max(2, runtime.NumCPU()): false} {
 		var c *child
 		if threads == 0 { // but the first one
 			c = start(t, spinner(t, lib), 1)
@@ -62,16 +64,19 @@ func TestSubmitsWhereFree(t *testing.T) {
 			c = start(t, target(t, lib), threads, "SPIN=1")
 		}
 		sent := 0
-		for range 10 { // the machine may be busy, and a thread that does not come in time is sent again
+		for range 10 {
+			// the machine may be busy, and a thread that does not come in time is sent again
 			waited := false
 			c.apply(Options{}, p)
-			c.change(Change{Revert: everyOne}, Options{step: func(name string) { waited = waited || name == "call:signal" }})
+			c.change(Change{Revert: everyOne},
+				Options{step: func(name string) { waited = waited || name == "call:signal" }})
 			if !waited {
 				sent++
 			}
 		}
 		if sends != (sent > 0) {
-			t.Errorf("%d threads besides the first one: sent %d times of 10, want any: %v", threads, sent, sends)
+			t.Errorf("%d threads besides the first one: sent %d times of 10, want any: %v", threads,
+				sent, sends)
 		}
 	}
 }

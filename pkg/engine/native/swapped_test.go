@@ -63,7 +63,8 @@ func testSwapped(t *testing.T, program, kind string, p *Patch, o Options) {
 		return result, swaps
 	}
 	patched, refused, swapped := 0, 0, o.load == "anonymous"
-	for began := time.Now(); time.Since(began) < swapTime || !swapped && time.Since(began) < 10*swapTime; {
+	for began := time.Now(); time.Since(began) < swapTime || !swapped &&
+		time.Since(began) < 10*swapTime; {
 		_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)
 		if strings.Contains(mapsOf(t, c.pid), bait) {
 			t.Fatalf("%v, and it is mapped:\n%s", err, mapsOf(t, c.pid))

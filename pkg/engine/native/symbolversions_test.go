@@ -18,9 +18,12 @@ import (
 // starts a program that calls both.
 func versioned(t *testing.T, flags ...string) (lib string, c *child) {
 	t.Helper()
-	lib = gcc(t, "libversions.so", append([]string{"-shared", "-fPIC", "-fno-inline", nopFlags, "-Wl,--build-id", "-Wl,-soname,libversions.so",
-		"-Wl,--version-script=testdata/symbolversions.map", "testdata/symbolversions.c"}, flags...)...)
-	cmd := exec.Command(gcc(t, "versions", "testdata/symbolversions_program.c", lib, "-Wl,-rpath,"+filepath.Dir(lib)))
+	lib = gcc(t, "libversions.so", append([]string{"-shared", "-fPIC", "-fno-inline", nopFlags,
+		"-Wl,--build-id", "-Wl,-soname,libversions.so",
+		"-Wl,--version-script=testdata/symbolversions.map", "testdata/symbolversions.c"},
+		flags...)...)
+	cmd := exec.Command(gcc(t, "versions", "testdata/symbolversions_program.c", lib, "-Wl,-rpath,"+
+		filepath.Dir(lib)))
 	p := targettest.Start(t, cmd)
 	p.Line()
 	return lib, &child{Process: p, t: t, pid: p.PID}
@@ -64,7 +67,8 @@ func TestSymbolVersions(t *testing.T) {
 		name  string
 		flags []string
 		json  bool
-	}{{"with .symtab", nil, false}, {"stripped", []string{"-Wl,--strip-all"}, false}, {"by its catalogue", []string{"-Wl,--strip-all"}, true}} {
+	}{{"with .symtab", nil, false}, {"stripped", []string{"-Wl,--strip-all"}, false},
+		{"by its catalogue", []string{"-Wl,--strip-all"}, true}} {
 		t.Run(from.name, func(t *testing.T) {
 			lib, c := versioned(t, from.flags...)
 			if from.json {
@@ -78,7 +82,8 @@ func TestSymbolVersions(t *testing.T) {
 				"bar@V1:old_lp\nbar@@V2:new_lp\nsame:same_lp\n": "10 20 30",
 				"bar@*:new_lp\nsame@V1:same_lp\n":               "20 20 30",
 			} {
-				p := pack(t, lib, expanded(t, lib, lines), ulp.PackOptions{}, "testdata/symbolversions_patch.c")
+				p := pack(t, lib, expanded(t, lib, lines), ulp.PackOptions{},
+					"testdata/symbolversions_patch.c")
 				c.apply(Options{}, p)
 				c.says("", want)
 				c.revert()
@@ -106,7 +111,8 @@ func TestSymbolVersionsRefused(t *testing.T) {
 		says string
 	}{
 		{pick("bar:new_lp\n"), ulp.ErrAmbiguous, "the library has bar@@V2, bar@V1"},
-		{moved, ulp.ErrNoSymbol, `"bar@V1" of libversions.so: no such symbol where the live patch has it`},
+		{moved, ulp.ErrNoSymbol, `"bar@V1" of libversions.so: no such symbol where the live ` +
+			`patch has it`},
 		{absent, ulp.ErrNoSymbol, "no such version"},
 	} {
 		_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{f.p}}, Options{})
@@ -129,7 +135,8 @@ func TestSymbolVersionsOfLibc(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, name := range []string{"regexec", "realpath", "posix_spawn", "sched_getaffinity", "pthread_cond_signal"} {
+	for _, name := range []string{"regexec", "realpath", "posix_spawn", "sched_getaffinity",
+		"pthread_cond_signal"} {
 		values := map[uint64]bool{}
 		for _, s := range lib.LookupAll(name) {
 			values[s.Value] = true

@@ -51,7 +51,8 @@ const (
 	tableSize      = stubsAt + maxSlots*stubSize
 	movedAt        = 8 // in a stub
 	maxIDLen       = 32
-	sitesAligned   = maxSlots*siteSize%pageSize + maxSlots*stubSize%pageSize // a constant 0, or the next line does not compile
+	// a constant 0, or the next line does not compile
+	sitesAligned = maxSlots*siteSize%pageSize + maxSlots*stubSize%pageSize
 )
 
 var _ [0]struct{} = [sitesAligned]struct{}{}
@@ -103,7 +104,8 @@ func (t *table) encodePage() []byte {
 
 // parsePage reads the first page, without the sites.
 func parsePage(b []byte, base uint64) (*table, error) {
-	if len(b) != pageSize || string(b[:8]) != tableMagic || le.Uint32(b[8:]) != crc32.ChecksumIEEE(b[12:]) {
+	if len(b) != pageSize || string(b[:8]) != tableMagic ||
+		le.Uint32(b[8:]) != crc32.ChecksumIEEE(b[12:]) {
 		return nil, fmt.Errorf("table: %w", ErrDamaged)
 	}
 	patches, slots, id := le.Uint32(b[32:]), le.Uint32(b[36:]), le.Uint32(b[40:])
@@ -113,7 +115,8 @@ func parsePage(b []byte, base uint64) (*table, error) {
 	t := &table{base: base, bias: le.Uint64(b[24:]), buildID: append([]byte{}, b[44:44+id]...)}
 	for i := range patches {
 		at := b[patchesAt+i*patchEntrySize:]
-		t.patches = append(t.patches, activePatch{le.Uint64(at), le.Uint64(at[8:]), le.Uint64(at[16:])})
+		t.patches = append(t.patches, activePatch{le.Uint64(at), le.Uint64(at[8:]),
+			le.Uint64(at[16:])})
 	}
 	for i := range slots {
 		t.slots = append(t.slots, le.Uint64(b[slotsAt+8*i:]))
@@ -137,7 +140,8 @@ func (s *site) encode() []byte {
 
 func parseSite(b []byte) (*site, error) {
 	s := &site{entry: le.Uint64(b), kind: kind(b[8]), landing: b[9] == 1, n: int(b[10])}
-	ok := le.Uint32(b[60:]) == crc32.ChecksumIEEE(b[:60]) && b[9] <= 1 && s.entry > pageSize && s.entry < 1<<47
+	ok := le.Uint32(b[60:]) == crc32.ChecksumIEEE(b[:60]) && b[9] <= 1 && s.entry > pageSize &&
+		s.entry < 1<<47
 	switch s.kind {
 	case kindNOPs, kindSplit:
 		ok = ok && s.n == atLen

@@ -24,10 +24,11 @@ func TestBusy(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	for how, want := range map[string]string{
-		"block":  "2",  // in a system call
-		"calls":  "15", // has called somebody else
-		"deep":   "15", // far up on its stack
-		"signal": "15", // the same in a handler on a stack of its own, with another frame on the stack below
+		"block": "2",  // in a system call
+		"calls": "15", // has called somebody else
+		"deep":  "15", // far up on its stack
+		// the same in a handler on a stack of its own, with another frame on the stack below
+		"signal": "15",
 	} {
 		t.Run(how, func(t *testing.T) {
 			c := start(t, target(t, lib), 0)
@@ -55,10 +56,12 @@ func TestBusy(t *testing.T) {
 // called nobody.
 func TestOnlyRegisters(t *testing.T) {
 	lib := library(t, nopFlags)
-	const reads = `int blocks_lp(int fd) { char c; long r; asm volatile("syscall" : "=a"(r) : "0"(0l), "D"((long)fd), "S"(&c), "d"(1l)
+	const reads = `int blocks_lp(int fd) { char c; long r;
+asm volatile("syscall" : "=a"(r) : "0"(0l), "D"((long)fd), "S"(&c), "d"(1l)
 		: "rcx", "r11", "memory"); return r == 1 ? 2 : -1; }`
 	c := start(t, target(t, lib), 0)
-	c.apply(Options{}, pack(t, lib, "first:first_lp\nblocks:blocks_lp\n", ulp.PackOptions{}, source(t, reads, "2")))
+	c.apply(Options{}, pack(t, lib, "first:first_lp\nblocks:blocks_lp\n", ulp.PackOptions{},
+		source(t, reads, "2")))
 	c.says("block", "ok")
 	if res := c.revert(); res.Retired != 1 {
 		t.Errorf("%+v", res)
@@ -78,7 +81,8 @@ func TestFarUp(t *testing.T) {
 	c.says("far", "ok")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
+	_, err := do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}},
+		Options{Consistency: ConsistencyFunctions})
 	if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Function != "calls" {
 		t.Errorf("in the original: %v", err)
 	}
@@ -120,9 +124,11 @@ func TestSignalFrames(t *testing.T) {
 // too, a pointer into a live patch is seen.
 func TestRedZone(t *testing.T) {
 	lib := library(t, nopFlags)
-	program := gcc(t, "redzone", "testdata/redzone.c", "testdata/redzone.S", lib, "-pthread", "-Wl,-rpath,"+filepath.Dir(lib))
+	program := gcc(t, "redzone", "testdata/redzone.c", "testdata/redzone.S", lib, "-pthread",
+		"-Wl,-rpath,"+filepath.Dir(lib))
 	path := filepath.Join(t.TempDir(), "p.c")
-	text := `const char *text_lp(char *to) { static char word[] = "replace"; asm("" : "+m"(word)); return word; }`
+	text := `const char *text_lp(char *to) { static char word[] = "replace"; asm("" : ` +
+		`"+m"(word)); return word; }`
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +151,8 @@ func doBusy(t testing.TB, pid int, ch Change, o Options) error {
 		ctx, cancel := context.WithTimeout(context.Background(), most)
 		_, err := do(ctx, look(t, pid), ch, o)
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrAgain) || most > time.Minute {
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrAgain) ||
+			most > time.Minute {
 			return err
 		}
 	}
@@ -246,12 +253,14 @@ func TestInsideCode(t *testing.T) {
 		c := start(t, target(t, lib), 1)
 		tid := threadAt(t, c.pid, addressOf(t, c, "first")+n)
 		before := c.snapshot()
-		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Entries: symtab.EntriesAny})
+		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}},
+			Options{Entries: symtab.EntriesAny})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var busy *BusyError
-		if _, err := pl.Run(t.Context()); !errors.As(err, &busy) || !errors.Is(err, ErrAgain) || busy.TID != tid {
+		if _, err := pl.Run(t.Context()); !errors.As(err, &busy) || !errors.Is(err, ErrAgain) ||
+			busy.TID != tid {
 			t.Errorf("at +%d: %v", n, err)
 		}
 		if d := cmp.Diff(before, c.snapshot()); d != "" {
@@ -275,7 +284,8 @@ func TestConsistencyOfOthers(t *testing.T) {
 	c.apply(Options{}, answer(t, lib, 2, "calls:calls_lp\n"))
 	c.says("calls", "ok")
 	three := answer(t, lib, 3, "first:first_lp\n")
-	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{three}}, Options{Consistency: ConsistencyFunctions})
+	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{three}},
+		Options{Consistency: ConsistencyFunctions})
 	if err != nil {
 		t.Fatal(err)
 	}

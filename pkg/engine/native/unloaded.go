@@ -73,13 +73,17 @@ func (t *table) leads(read func(b []byte, addr uint64) error) (led, foreign bool
 // another engine that is at work in the process, may be the reason of.
 func (v *view) moved(ctx context.Context, st *state, err error) error {
 	switch {
-	case errors.Is(err, ErrAgain), errors.Is(err, rtld.ErrLoading), errors.Is(err, ErrStale), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied):
+	case errors.Is(err, ErrAgain), errors.Is(err, rtld.ErrLoading), errors.Is(err, ErrStale),
+		errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied):
 		return err
 	case errors.Is(err, process.ErrUnreadable):
-	case errors.Is(err, ErrUnlisted), errors.Is(err, ErrUnresolved), errors.Is(err, ErrNoLibrary), errors.Is(err, ErrEntry),
-		errors.Is(err, ErrForeign), errors.Is(err, ErrDamaged), errors.Is(err, process.ErrMalformed), errors.Is(err, ulp.ErrNoSymbol):
+	case errors.Is(err, ErrUnlisted), errors.Is(err, ErrUnresolved), errors.Is(err, ErrNoLibrary),
+		errors.Is(err, ErrEntry),
+		errors.Is(err, ErrForeign), errors.Is(err, ErrDamaged),
+		errors.Is(err, process.ErrMalformed), errors.Is(err, ulp.ErrNoSymbol):
 		if v.worked(ctx, st) || v.passed(ctx, st, err) {
-			return fmt.Errorf("%w: another engine is at work: %v", ErrStale, err) //nolint:errorlint // what it was is not so any more
+			//nolint:errorlint // what it was is not so any more
+			return fmt.Errorf("%w: another engine is at work: %v", ErrStale, err)
 		}
 		if !v.moving(ctx) {
 			return err
@@ -87,7 +91,8 @@ func (v *view) moved(ctx context.Context, st *state, err error) error {
 	default:
 		return err
 	}
-	return fmt.Errorf("%w: it loads or unloads libraries: %v", ErrStale, err) //nolint:errorlint // what it was is not so any more
+	//nolint:errorlint // what it was is not so any more
+	return fmt.Errorf("%w: it loads or unloads libraries: %v", ErrStale, err)
 }
 
 // How often, and how long after each other, libraries are looked at again: while dlopen or dlclose

@@ -43,10 +43,12 @@ func (c *child) seenBefore() *View {
 // whose functions look the same, comes to the same place. It is not taken for the first one, nor if
 // that happens between the plan and the stop.
 func TestAnotherInItsPlace(t *testing.T) {
-	lib, other := library(t, nopFlags), library(t, nopFlags, "-Wl,--build-id=0x1234567812345678123456781234567812345678")
+	lib, other := library(t, nopFlags), library(t, nopFlags,
+		"-Wl,--build-id=0x1234567812345678123456781234567812345678")
 	c := reloads(t, lib)
 	p := answer(t, lib, 2, both)
-	for name, change := range map[string]Change{"apply": {Apply: []*Patch{p}}, "revert": {Revert: everyOne}} {
+	for name, change := range map[string]Change{"apply": {Apply: []*Patch{p}},
+		"revert": {Revert: everyOne}} {
 		t.Run(name, func(t *testing.T) {
 			if change.Revert != nil {
 				c.apply(Options{}, p)
@@ -166,12 +168,16 @@ func TestTwoTables(t *testing.T) {
 // TestBoundElsewhere: the library that a symbol of the live patch was found in is unloaded before
 // the process stops.
 func TestBoundElsewhere(t *testing.T) {
-	lib, other := library(t, nopFlags), library(t, nopFlags, "-Wl,--build-id=0x1234567812345678123456781234567812345678")
+	lib, other := library(t, nopFlags), library(t, nopFlags,
+		"-Wl,--build-id=0x1234567812345678123456781234567812345678")
 	c := reloads(t, lib)
 	v := c.seenBefore()
 	b := &planner{Plan: &Plan{}, v: v.v}
-	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool { return l.SONAME == "libtarget.so" })]
-	if err := b.expectBound(t.Context(), nil, []*rtld.Library{mine}); err != nil || len(b.expect) != 1 {
+	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool {
+		return l.SONAME == "libtarget.so"
+	})]
+	if err := b.expectBound(t.Context(), nil, []*rtld.Library{mine}); err != nil ||
+		len(b.expect) != 1 {
 		t.Fatalf("%v, %d", err, len(b.expect))
 	}
 	c.says("close", "closed")
@@ -201,7 +207,9 @@ func TestUnloadedError(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := v.loaded
-	i := slices.IndexFunc(spaces[0], func(m rtld.LinkMap) bool { return m.Library.SONAME == "libtarget.so" })
+	i := slices.IndexFunc(spaces[0], func(m rtld.LinkMap) bool {
+		return m.Library.SONAME == "libtarget.so"
+	})
 	const next = 24 // l_next in struct link_map
 	before := spaces[0][i-1].Addr + next
 	to, err := readWord(t, v, before)
@@ -219,7 +227,8 @@ func TestUnloadedError(t *testing.T) {
 	if !errors.Is(err, ErrUnlisted) || to != spaces[0][i].Addr {
 		t.Fatalf("the library is taken out of the list: %v", err)
 	}
-	if got := v.moved(t.Context(), st, ErrUnlisted); !errors.Is(got, ErrStale) { // it is listed by now
+	if got := v.moved(t.Context(), st, ErrUnlisted); !errors.Is(got, ErrStale) {
+		// it is listed by now
 		t.Errorf("unlisted: %v", got)
 	}
 	v.loaded = listed

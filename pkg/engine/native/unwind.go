@@ -22,36 +22,45 @@ import (
 // unwinding are functions that only code with exceptions, handlers or cleanups calls, and those
 // that unwind.
 var unwinding = map[string]bool{
-	"__gxx_personality_v0": true, "__gcc_personality_v0": true, "__cxa_throw": true, "__cxa_rethrow": true,
-	"__cxa_begin_catch": true, "__cxa_bad_cast": true, "__cxa_bad_typeid": true, "__cxa_throw_bad_array_new_length": true,
-	"_Unwind_Resume": true, "_Unwind_RaiseException": true, "_Unwind_ForcedUnwind": true, "_Unwind_Resume_or_Rethrow": true,
+	"__gxx_personality_v0": true, "__gcc_personality_v0": true, "__cxa_throw": true,
+	"__cxa_rethrow":     true,
+	"__cxa_begin_catch": true, "__cxa_bad_cast": true, "__cxa_bad_typeid": true,
+	"__cxa_throw_bad_array_new_length": true,
+	"_Unwind_Resume":                   true, "_Unwind_RaiseException": true,
+	"_Unwind_ForcedUnwind": true, "_Unwind_Resume_or_Rethrow": true,
 	"pthread_exit": true, "thrd_exit": true,
 }
 
 // checkUnwinding returns why a container needs the unwinder.
-func checkUnwinding(f *elfx.File, im *image, symbols []symbol, says ulp.Unwinding) ([]error, error) {
+func checkUnwinding(f *elfx.File, im *image, symbols []symbol,
+	says ulp.Unwinding) ([]error, error) {
 	var errs []error
 	var throwing []string
 	for _, s := range symbols {
 		switch {
 		case unwinding[s.name]:
-			errs = append(errs, &ContainerError{"unwinding", fmt.Sprintf("it uses %q, but exceptions and cleanups need the dynamic loader", s.name),
-				"write the replacement without exceptions, and without cleanup attributes"})
+			errs = append(errs, &ContainerError{"unwinding",
+				fmt.Sprintf("it uses %q, but exceptions and cleanups need the dynamic loader",
+					s.name), "write the replacement without exceptions, and without cleanup " +
+					"attributes"})
 		case !s.defined && s.mayThrow() && says != ulp.UnwindingNone:
 			throwing = append(throwing, s.name)
 		}
 	}
 	if len(throwing) > 0 {
-		errs = append(errs, &ContainerError{"may-throw", fmt.Sprintf("it uses C++ functions that may throw (%s), and an exception that "+
+		errs = append(errs, &ContainerError{"may-throw", fmt.Sprintf("it uses C++ functions that "+
+			"may throw (%s), and an exception that "+
 			"reaches its frames ends the process", someOf(throwing)),
-			"use what cannot throw, as C functions and new (std::nothrow); or if none of them throws say \"unwinding: none\" for this patch in lpbuild.yaml"})
+			"use what cannot throw, as C functions and new (std::nothrow); or if none of them " +
+				"throws say \"unwinding: none\" for this patch in lpbuild.yaml"})
 	}
 	if len(errs) > 0 {
 		return errs, nil
 	}
 	frames, err := im.frames(f)
 	if err == nil && errors.Is(frames.AnyHandlers(), hotpatch.ErrHandlers) {
-		errs = append(errs, &ContainerError{"unwinding", "it has handlers of exceptions or cleanups, which need the dynamic loader",
+		errs = append(errs, &ContainerError{"unwinding", "it has handlers of exceptions or " +
+			"cleanups, which need the dynamic loader",
 			"write the replacement without exceptions, and without cleanup attributes"})
 	}
 	return errs, err
@@ -79,7 +88,8 @@ func (s *symbol) mayThrow() bool {
 			return false
 		}
 	}
-	if (strings.HasPrefix(name, "nw") || strings.HasPrefix(name, "na")) && strings.HasSuffix(name, "RKSt9nothrow_t") {
+	if (strings.HasPrefix(name, "nw") || strings.HasPrefix(name, "na")) &&
+		strings.HasSuffix(name, "RKSt9nothrow_t") {
 		return false
 	}
 	return !isVariable(name)
@@ -88,7 +98,8 @@ func (s *symbol) mayThrow() bool {
 // isVariable says whether a mangled name, behind _Z, is one of data: it has no parameters. Names of
 // which that is not obvious are taken for functions'.
 func isVariable(name string) bool {
-	for _, special := range []string{"TV", "TT", "TI", "TS", "GV"} { // tables and types that compilers make
+	for _, special := range []string{"TV", "TT", "TI", "TS", "GV"} {
+		// tables and types that compilers make
 		if strings.HasPrefix(name, special) {
 			return true
 		}
@@ -153,7 +164,8 @@ func (v *view) frames(ctx context.Context, l *rtld.Library) (*hotpatch.Frames, e
 	}
 	at, size := l.UnwindTable()
 	m := memory(v.m)
-	if f, ok := v.m.(*process.File); ok { // handlers are listed where processes may write, and do not
+	if f, ok := v.m.(*process.File); ok {
+		// handlers are listed where processes may write, and do not
 		m = f.Whole()
 	}
 	f, err := hotpatch.ReadFrames(loaded{l, func(b []byte, addr uint64) error {

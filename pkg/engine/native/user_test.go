@@ -33,14 +33,16 @@ func asUser(t *testing.T) bool {
 	if err := os.WriteFile(filepath.Join(dir, "test"), self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) { // the user goes through them, and writes into this one
+	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
+		// the user goes through them, and writes into this one
 		if err := errors.Join(os.Chmod(d, 0o755), os.Chown(d, nobody, nobody)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cmd := exec.Command(filepath.Join(dir, "test"), "-test.run", "^"+t.Name()+"$", "-test.v")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("as another user: %v\n%s", err, out)
@@ -59,7 +61,8 @@ func TestUser(t *testing.T) {
 	apply := Change{Apply: []*Patch{p}}
 	c := start(t, target(t, lib), 2)
 	before := c.snapshot()
-	if scope, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); len(scope) > 0 && scope[0] > '1' {
+	if scope, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); len(scope) > 0 &&
+		scope[0] > '1' {
 		c.refused(apply, Options{}, process.ErrPermission)
 		return
 	}
@@ -73,7 +76,8 @@ func TestUser(t *testing.T) {
 	c.cleared(before)
 
 	first := look(t, 1)
-	if _, err := newPlan(t.Context(), first, apply, Options{}); int(first.UID.Real) != os.Getuid() && !errors.Is(err, process.ErrPermission) {
+	if _, err := newPlan(t.Context(), first, apply,
+		Options{}); int(first.UID.Real) != os.Getuid() && !errors.Is(err, process.ErrPermission) {
 		t.Errorf("another user's process: %v", err)
 	}
 }

@@ -52,7 +52,8 @@ type View struct {
 
 // NewView looks at a process through memory of it that is open, which has these libraries. The
 // error is that of looking into the process, or ErrDamaged.
-func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
+func NewView(ctx context.Context, p *process.Process, m *process.Memory,
+	libs []*rtld.Library) (*View, error) {
 	return (*Cache)(nil).NewView(ctx, p, m, libs)
 }
 
@@ -62,12 +63,14 @@ func (v *View) Alone() error { return pidError(v.v.p.PID, "", v.v.alone()) }
 
 // blankView is a view of which nothing has been read yet.
 func blankView(p *process.Process, m processMemory, libs []*rtld.Library) *view {
-	v := &view{p: p, m: m, libs: libs, unwind: map[*rtld.Library]*hotpatch.Frames{}, files: map[*rtld.Library]*known{}}
+	v := &view{p: p, m: m, libs: libs, unwind: map[*rtld.Library]*hotpatch.Frames{},
+		files: map[*rtld.Library]*known{}}
 	v.loaded = rtld.NewLinkMaps(m, libs, fileFacts{v})
 	return v
 }
 
-func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
+func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memory,
+	libs []*rtld.Library) (*View, error) {
 	v := blankView(p, m, libs)
 	v.cache = c
 	if v.maps = m.Mapped(); v.maps == nil {
@@ -83,7 +86,8 @@ func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memor
 }
 
 // see runs f with a view of a process of which nothing is open yet.
-func see[T any](ctx context.Context, p *process.Process, f func(context.Context, *View) (T, error)) (T, error) {
+func see[T any](ctx context.Context, p *process.Process,
+	f func(context.Context, *View) (T, error)) (T, error) {
 	return process.Whole(ctx, func(ctx context.Context) (T, error) {
 		var zero T
 		m, err := p.Memory(ctx)
@@ -126,7 +130,8 @@ func (v *view) copies(t ulp.Target) ([]*rtld.Library, error) {
 			continue
 		}
 		if l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 {
-			return nil, fmt.Errorf("%s: %w: a library for %v", t.Name, symtab.ErrUnsupported, l.Machine)
+			return nil, fmt.Errorf("%s: %w: a library for %v", t.Name, symtab.ErrUnsupported,
+				l.Machine)
 		}
 		found = append(found, l)
 	}

@@ -48,22 +48,25 @@ const (
 // view returns a view of the forged process.
 func (p forgedProcess) view() *view {
 	end := forgedLib + pageUp(uint64(len(p.lib.data)))
-	lib := &rtld.Library{Name: "libf.so", Bias: forgedLib, Class: elf.ELFCLASS64, Machine: elf.EM_X86_64, BuildID: []byte{1},
-		Segments: []rtld.Segment{{Start: forgedLib, End: end, Perm: rtld.PermRead | rtld.PermExec}}}
+	lib := &rtld.Library{Name: "libf.so", Bias: forgedLib, Class: elf.ELFCLASS64,
+		Machine: elf.EM_X86_64, BuildID: []byte{1}, Segments: []rtld.Segment{
+			{Start: forgedLib, End: end, Perm: rtld.PermRead | rtld.PermExec}}}
 	v := blankView(nil, p, []*rtld.Library{lib})
-	v.maps = []rtld.Mapping{{Start: forgedOurs, End: forgedOurs + pageUp(uint64(len(p.ours.data))), Perm: rtld.PermRead,
-		Path: memoryPrefix + "x"}}
+	v.maps = []rtld.Mapping{{Start: forgedOurs, End: forgedOurs + pageUp(uint64(len(p.ours.data))),
+		Perm: rtld.PermRead, Path: memoryPrefix + "x"}}
 	return v
 }
 
 // FuzzView: any memory of a library, and of what is to be a table or a record of ours. Package rtld
 // has the fuzz target for what the dynamic loader has there.
 func FuzzView(f *testing.F) {
-	tables, err := (&table{base: forgedOurs, buildID: []byte{1}, bias: forgedLib, patches: []activePatch{{base: 1, size: 2, serial: 3}}}).encode()
+	tables, err := (&table{base: forgedOurs, buildID: []byte{1}, bias: forgedLib,
+		patches: []activePatch{{base: 1, size: 2, serial: 3}}}).encode()
 	if err != nil {
 		f.Fatal(err)
 	}
-	head, err := (&patchRecord{Target: ulp.Target{Name: "libf.so", BuildID: []byte{1}}, Container: "x", Base: forgedOurs, Size: pageSize, Table: forgedOurs}).encode()
+	head, err := (&patchRecord{Target: ulp.Target{Name: "libf.so", BuildID: []byte{1}},
+		Container: "x", Base: forgedOurs, Size: pageSize, Table: forgedOurs}).encode()
 	if err != nil {
 		f.Fatal(err)
 	}

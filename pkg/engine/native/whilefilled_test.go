@@ -54,8 +54,10 @@ func TestRunsWhileFilled(t *testing.T) {
 		if threads == 0 {
 			sleeps(t, c.pid)
 		}
-		c.change(Change{Revert: everyOne}, Options{step: func(name string) { steps = append(steps, name) }})
-		if at = slices.Index(steps, "whilerunning"); at >= 0 != (threads > 0) || slices.Index(steps, "unmap") < at {
+		c.change(Change{Revert: everyOne},
+			Options{step: func(name string) { steps = append(steps, name) }})
+		if at = slices.Index(steps, "whilerunning"); at >= 0 != (threads > 0) ||
+			slices.Index(steps, "unmap") < at {
 			t.Errorf("%d threads: steps of the revert %q", threads, steps)
 		}
 	}
@@ -89,16 +91,19 @@ func TestVforkWhileFilled(t *testing.T) {
 			c.apply(Options{}, p)
 		}
 		child, meanwhile := 0, false
-		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: time.Second, twoStops: true, step: func(name string) {
-			if meanwhile = meanwhile || name == "whilerunning"; meanwhile && child == 0 && name == "attach:interrupt" {
-				child, _ = strconv.Atoi(c.Ask("vfork"))
-			}
-		}})
+		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: time.Second,
+			twoStops: true, step: func(name string) {
+				if meanwhile = meanwhile || name == "whilerunning"; meanwhile && child == 0 &&
+					name == "attach:interrupt" {
+					child, _ = strconv.Atoi(c.Ask("vfork"))
+				}
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		res, err := pl.Run(t.Context())
-		if applied := change.Apply != nil; applied != errors.Is(err, tracer.ErrNotStopping) || !applied && (err != nil || res.Reverted != 1) {
+		if applied := change.Apply != nil; applied != errors.Is(err, tracer.ErrNotStopping) ||
+			!applied && (err != nil || res.Reverted != 1) {
 			t.Error(res, err)
 		}
 		if child <= 0 { // which would be others to kill(2)

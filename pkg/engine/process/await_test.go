@@ -39,10 +39,12 @@ func TestAwaitTooManyStuck(t *testing.T) {
 
 func TestAwaitResult(t *testing.T) {
 	want := errors.New("no")
-	if v, err := await(t.Context(), func() (int, error) { return 7, want }); v != 7 || !errors.Is(err, want) {
+	if v, err := await(t.Context(), func() (int, error) { return 7, want }); v != 7 ||
+		!errors.Is(err, want) {
 		t.Errorf("await: %d, %v", v, err)
 	}
-	if v, err := await(context.Background(), func() (int, error) { return 7, nil }); v != 7 || err != nil {
+	if v, err := await(context.Background(), func() (int, error) { return 7, nil }); v != 7 ||
+		err != nil {
 		t.Errorf("await without an end: %d, %v", v, err)
 	}
 }

@@ -15,7 +15,9 @@ import (
 // given by the container's runtime and is no proof: a user to whom a part of the tree was delegated
 // may imitate it.
 type Container struct {
-	Runtime string // "docker", "podman", "containerd", "cri-o", "kubernetes", "systemd-nspawn", "machine", "lxc"; "" if none
+	// "docker", "podman", "containerd", "cri-o", "kubernetes", "systemd-nspawn", "machine", "lxc";
+	// "" if none
+	Runtime string
 	ID      string // 64 hexadecimal digits, or a name of letters, digits, "_", "." and "-"
 }
 
@@ -38,10 +40,13 @@ var containerForms = []struct {
 	{"docker", "/docker", lazyregexp.New(`/docker[-/]([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
 	{"podman", "/libpod-", lazyregexp.New(`/libpod-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
 	{"cri-o", "/crio-", lazyregexp.New(`/crio-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
-	{"containerd", ".scope", lazyregexp.New(`/(?:cri-containerd|nerdctl)-([0-9a-f]{64})\.scope(?:/|$)`)},
+	{"containerd", ".scope",
+		lazyregexp.New(`/(?:cri-containerd|nerdctl)-([0-9a-f]{64})\.scope(?:/|$)`)},
 	{"containerd", "cri-containerd", lazyregexp.New(`:cri-containerd:([0-9a-f]{64})(?:/|$)`)},
-	{"kubernetes", "/kubepods", lazyregexp.New(`/kubepods(?:/[a-z]+)?/pod[0-9a-fA-F_-]+/([0-9a-f]{64})(?:/|$)`)},
-	{"systemd-nspawn", "/systemd-nspawn@", lazyregexp.New(`/systemd-nspawn@([\w.-]+)\.service(?:/|$)`)},
+	{"kubernetes", "/kubepods",
+		lazyregexp.New(`/kubepods(?:/[a-z]+)?/pod[0-9a-fA-F_-]+/([0-9a-f]{64})(?:/|$)`)},
+	{"systemd-nspawn", "/systemd-nspawn@",
+		lazyregexp.New(`/systemd-nspawn@([\w.-]+)\.service(?:/|$)`)},
 	{"machine", "/machine-", lazyregexp.New(`/machine\.slice/machine-([\w.-]+)\.scope(?:/|$)`)},
 	{"lxc", "/lxc.payload", lazyregexp.New(`/lxc\.payload[./]([\w.-]+?)(?:/|$)`)},
 	{"lxc", "/lxc/", lazyregexp.New(`/lxc/([\w.-]+?)(?:/|$)`)},

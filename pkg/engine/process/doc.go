@@ -1,8 +1,8 @@
 // Package process sees everything about a running process that a live patch depends on, without
 // stopping it.
 //
-//	Scan ─► Look ─► Process ─ Memory ─► Memory ─ Libraries ─► rtld.Library ─ Symbols ─► rtld.Symbol
-//	                                          └─ Prologue ─► state of a function's entry
+//	Scan ─► Look ─► Process ─► Memory ─ Libraries ─► rtld.Library ─ Symbols ─► rtld.Symbol
+//	                                 └─ Prologue ─► state of a function's entry
 //
 // [Scan] and [Look] tell who a process is: state, user, container, tracer, seccomp.
 // [Process.Memory] opens its memory, whose [rtld.Library] values are named by the build-id that

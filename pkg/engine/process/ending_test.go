@@ -44,8 +44,11 @@ func TestEnding(t *testing.T) {
 	if err := unix.Kill(target.pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	targettest.Await(t, "its threads to end", func() bool { return state(t, target.pid, target.pid) == "Z" && state(t, target.pid, last) == "Z" })
-	targettest.Await(t, "its memory to go", func() bool { // as long as another test is looking into it, it is there
+	targettest.Await(t, "its threads to end", func() bool {
+		return state(t, target.pid, target.pid) == "Z" && state(t, target.pid, last) == "Z"
+	})
+	targettest.Await(t, "its memory to go", func() bool {
+		// as long as another test is looking into it, it is there
 		_, err = m.ReadAt(t.Context(), make([]byte, 8), 1<<20)
 		return !errors.Is(err, process.ErrUnreadable)
 	})
@@ -57,7 +60,8 @@ func TestEnding(t *testing.T) {
 // state returns a thread's letter in /proc.
 func state(t *testing.T, pid, tid int) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "task", strconv.Itoa(tid), "stat"))
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "task", strconv.Itoa(tid),
+		"stat"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +81,9 @@ func TestDumping(t *testing.T) {
 		t.Fatal(err)
 	}
 	targettest.Dumping(t, c.pid)
-	targettest.Await(t, "each thread to know that it ends", func() bool { return errors.Is(p.Verify(t.Context()), process.ErrGone) })
+	targettest.Await(t, "each thread to know that it ends", func() bool {
+		return errors.Is(p.Verify(t.Context()), process.ErrGone)
+	})
 	if !targettest.IsDumping(c.pid) {
 		t.Error("it dumps no more: that it is gone says nothing")
 	}

@@ -18,7 +18,8 @@ import (
 //
 // The error is a [*LookError]: [ErrPermission], [ErrGone], [ErrChanged], [ErrNoMemory], or
 // [ErrLimit] for an environment of more than 8 MiB or a wanted value of more than 128 KiB.
-func (p *Process) Environ(ctx context.Context, names ...string) (found map[string]string, whole bool, err error) {
+func (p *Process) Environ(ctx context.Context, names ...string) (found map[string]string,
+	whole bool, err error) {
 	if p.Kernel || !p.Alive() {
 		return nil, false, lookError(p.PID, "environ", ErrNoMemory)
 	}

@@ -24,7 +24,8 @@ const (
 //
 // The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for a wanted value of more
 // than 128 KiB.
-func (m *Memory) Environ(ctx context.Context, libraries []*rtld.Library, names ...string) (map[string]string, error) {
+func (m *Memory) Environ(ctx context.Context, libraries []*rtld.Library,
+	names ...string) (map[string]string, error) {
 	names = slices.Clone(names)
 	return with(ctx, m, "environ", func() (map[string]string, error) {
 		r := rtld.NewPages(reader{m})
@@ -33,7 +34,8 @@ func (m *Memory) Environ(ctx context.Context, libraries []*rtld.Library, names .
 	})
 }
 
-func readEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library, names []string) (map[string]string, error) {
+func readEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library,
+	names []string) (map[string]string, error) {
 	list, err := findEnviron(ctx, r, libraries)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,8 @@ func readEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library, 
 		} else if err == nil || rtld.Local(err) {
 			break
 		}
-		if err != nil && !errors.Is(err, ErrUnreadable) { // what a program has in this place is its own affair
+		if err != nil && !errors.Is(err, ErrUnreadable) {
+			// what a program has in this place is its own affair
 			return nil, err
 		}
 	}
@@ -57,7 +60,9 @@ func readEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library, 
 // if it has a copy of it.
 func findEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library) (uint64, error) {
 	isMain := func(l *rtld.Library) bool { return l.Main }
-	programs := slices.DeleteFunc(slices.Clone(libraries), func(l *rtld.Library) bool { return !isMain(l) })
+	programs := slices.DeleteFunc(slices.Clone(libraries), func(l *rtld.Library) bool {
+		return !isMain(l)
+	})
 	for _, l := range append(programs, slices.DeleteFunc(slices.Clone(libraries), isMain)...) {
 		s, err := rtld.OpenSymbols(ctx, rtld.Direct(r), l)
 		for _, name := range []string{"environ", "__environ"} {
@@ -93,7 +98,9 @@ func readPointer(r rtld.Reader, at uint64) (uint64, error) {
 // readVariable reads a variable, if it is a wanted one that was not there before.
 func readVariable(r rtld.Reader, at uint64, names []string, found map[string]string) error {
 	text, whole, err := readText(r, at, variableChunk)
-	i := slices.IndexFunc(names, func(name string) bool { return bytes.HasPrefix(text, []byte(name+"=")) })
+	i := slices.IndexFunc(names, func(name string) bool {
+		return bytes.HasPrefix(text, []byte(name+"="))
+	})
 	if err != nil || i < 0 {
 		return err
 	}

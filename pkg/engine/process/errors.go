@@ -70,7 +70,8 @@ func lookError(pid int, what string, err error) error {
 	if _, ok := errors.AsType[*LookError](err); ok {
 		return err
 	}
-	if file, ok := err.(*procfs.Error); ok { //nolint:errorlint // one that is wrapped has more to say
+	//nolint:errorlint // one that is wrapped has more to say
+	if file, ok := err.(*procfs.Error); ok {
 		what, err = file.File, file.Err
 	}
 	switch {

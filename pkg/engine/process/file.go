@@ -49,7 +49,8 @@ const filePlace = 1 << 32
 func (m *Memory) mapFile(l *rtld.Library) (string, error) {
 	for _, s := range l.Segments {
 		if s.File && s.Perm&rtld.PermExec != 0 {
-			return filepath.Join(m.p.opts.root(), strconv.Itoa(m.p.PID), "map_files", fmt.Sprintf("%x-%x", s.Start, s.End)), nil
+			return filepath.Join(m.p.opts.root(), strconv.Itoa(m.p.PID), "map_files",
+				fmt.Sprintf("%x-%x", s.Start, s.End)), nil
 		}
 	}
 	return "", malformed("no code from a file")
@@ -120,7 +121,8 @@ func openRegular(root, name string) (*os.File, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, malformed("not a regular file")
 	}
-	fd, err := unix.Open(filepath.Join(root, "self/fd", strconv.Itoa(link)), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Join(root, "self/fd", strconv.Itoa(link)),
+		unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +140,8 @@ func newFile(f *os.File) (*File, error) {
 	if file.maps, err = rtld.LayOut(f, filePlace); err != nil {
 		return nil, err
 	}
-	list, err := rtld.FindLibraries(context.Background(), fileReader{file, true}, file.maps, rtld.Auxv{Base: 1})
+	list, err := rtld.FindLibraries(context.Background(), fileReader{file, true}, file.maps,
+		rtld.Auxv{Base: 1})
 	switch {
 	case err != nil:
 		return nil, err
@@ -224,7 +227,8 @@ func (r fileReader) ReadAt(b []byte, addr uint64) (n int, err error) {
 			return n, err
 		}
 		if got == 0 {
-			return n, unreadable(addr + uint64(n)) // there are zeros only on the last page of the file
+			// there are zeros only on the last page of the file
+			return n, unreadable(addr + uint64(n))
 		}
 		clear(part[got:])
 		n += len(part)
@@ -233,7 +237,8 @@ func (r fileReader) ReadAt(b []byte, addr uint64) (n int, err error) {
 }
 
 // Walk implements [rtld.Source].
-func (r fileReader) Walk(_ context.Context, what string, f func(r rtld.Reader) (any, error)) (any, error) {
+func (r fileReader) Walk(_ context.Context, what string,
+	f func(r rtld.Reader) (any, error)) (any, error) {
 	v, err := f(r)
 	return v, lookError(0, what, err)
 }
@@ -241,7 +246,8 @@ func (r fileReader) Walk(_ context.Context, what string, f func(r rtld.Reader) (
 func (r fileReader) mapping(addr uint64) *rtld.Mapping {
 	for i := range r.f.maps {
 		m := &r.f.maps[i]
-		if addr >= m.Start && addr < m.End && (r.all || m.File != (rtld.FileID{}) && m.Perm&rtld.PermWrite == 0) {
+		if addr >= m.Start && addr < m.End && (r.all || m.File != (rtld.FileID{}) &&
+			m.Perm&rtld.PermWrite == 0) {
 			return m
 		}
 	}
@@ -253,7 +259,8 @@ func (r fileReader) mapping(addr uint64) *rtld.Mapping {
 // written to (they are not the file's any more); nothing is read. It is known for this moment, as
 // what is read would be.
 func (f *File) Backs(ctx context.Context, m *Memory, l *rtld.Library) (bool, error) {
-	if l.Problem != nil || l.Class != f.lib.Class || l.Machine != f.lib.Machine || l.Type != f.lib.Type || !bytes.Equal(l.BuildID, f.lib.BuildID) {
+	if l.Problem != nil || l.Class != f.lib.Class || l.Machine != f.lib.Machine ||
+		l.Type != f.lib.Type || !bytes.Equal(l.BuildID, f.lib.BuildID) {
 		return false, nil
 	}
 	move := l.Bias - f.lib.Bias
@@ -282,7 +289,8 @@ func (f *File) Backs(ctx context.Context, m *Memory, l *rtld.Library) (bool, err
 func hasMapped(l *rtld.Library, own rtld.Mapping, move uint64) bool {
 	for at, end := own.Start+move, own.End+move; at < end; {
 		s := l.Segment(at)
-		if s == nil || !s.File || s.Perm&rtld.PermWrite != 0 || s.Offset+at-s.Start != own.Offset+at-own.Start-move {
+		if s == nil || !s.File || s.Perm&rtld.PermWrite != 0 || s.Offset+at-s.Start != own.Offset+
+			at-own.Start-move {
 			return false
 		}
 		at = s.End
@@ -294,8 +302,9 @@ func hasMapped(l *rtld.Library, own rtld.Mapping, move uint64) bool {
 const (
 	pagePresent = 1 << 63
 	pageSwapped = 1 << 62
-	pageOfFile  = 1 << 61 // or of shared memory without a file; not a copy that the process has made by writing
-	pageGuard   = 1 << 58
+	// or of shared memory without a file; not a copy that the process has made by writing
+	pageOfFile = 1 << 61
+	pageGuard  = 1 << 58
 )
 
 // unmodified reports whether pages that are mapped from a file are that file's: what is there is

@@ -45,7 +45,8 @@ func TestFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.ReadAt(t.Context(), want, s.Start+move); err != nil || !bytes.Equal(got, want) {
+		if _, err := m.ReadAt(t.Context(), want, s.Start+move); err != nil ||
+			!bytes.Equal(got, want) {
 			t.Errorf("%#x to %#x: %v, or there is something else in memory", s.Start, s.End, err)
 		}
 		read++
@@ -54,7 +55,8 @@ func TestFile(t *testing.T) {
 	if err != nil || read == 0 {
 		t.Fatalf("%v, %d segments", err, read)
 	}
-	if s, err := symbols.Lookup(t.Context(), "value", ""); err != nil || s.Addr+move != uint64(target.word) {
+	if s, err := symbols.Lookup(t.Context(), "value", ""); err != nil ||
+		s.Addr+move != uint64(target.word) {
 		t.Errorf("%v, value at %#x, want %#x", err, s.Addr+move, target.word)
 	}
 }
@@ -88,7 +90,8 @@ func TestFileBacks(t *testing.T) {
 		}
 		defer mem.Close()
 		var b [1]byte
-		for _, f := range []func([]byte, int64) (int, error){mem.ReadAt, mem.WriteAt} { // the same byte: it is its own page all the same
+		for _, f := range []func([]byte, int64) (int, error){mem.ReadAt, mem.WriteAt} {
+			// the same byte: it is its own page all the same
 			if _, err := f(b[:], int64(s.End-1+move)); err != nil {
 				t.Fatal(err)
 			}
@@ -113,11 +116,13 @@ func TestFileOfAnother(t *testing.T) {
 	needRoot(t)
 	m := memory(t, start(t, "dlopen", library(t, idA), "value").pid)
 	l := find(t, m, "libtest.so.1")
-	asNobody(t, func() error { return nil }, func() { // a context that never ends keeps the calls on this thread
+	asNobody(t, func() error { return nil }, func() {
+		// a context that never ends keeps the calls on this thread
 		_, stampErr := m.Stamp(context.Background(), l)
 		_, openErr := m.OpenFile(context.Background(), l)
 		for _, err := range []error{stampErr, openErr} {
-			if !errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrPermission) {
+			if !errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrGone) ||
+				errors.Is(err, process.ErrPermission) {
 				t.Error(err)
 			}
 		}

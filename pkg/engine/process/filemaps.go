@@ -49,7 +49,8 @@ func (m *Memory) Mapped() []rtld.Mapping {
 
 // MappingAt returns the mapping that holds an address; ok is false if none does. It is one of those
 // that [Memory.Mapped] has, if there are any.
-func (m *Memory) MappingAt(ctx context.Context, addr uint64) (found rtld.Mapping, ok bool, err error) {
+func (m *Memory) MappingAt(ctx context.Context, addr uint64) (found rtld.Mapping, ok bool,
+	err error) {
 	holds := func(x rtld.Mapping) bool { return addr >= x.Start && addr < x.End }
 	if all := m.Mapped(); all != nil {
 		if i := slices.IndexFunc(all, holds); i >= 0 {
@@ -70,7 +71,8 @@ func (m *Memory) MappingAt(ctx context.Context, addr uint64) (found rtld.Mapping
 type shortener struct{ last string }
 
 func (s *shortener) shorten(m rtld.Mapping, path []byte) rtld.Mapping {
-	if path = path[:min(len(path), shortPath)]; string(path) != s.last { // most follow others of the same file
+	if path = path[:min(len(path), shortPath)]; string(path) != s.last {
+		// most follow others of the same file
 		s.last = string(path)
 	}
 	m.Path = s.last
@@ -127,7 +129,8 @@ const spare = 256
 func (k *keeper) add(l rtld.Mapping, path []byte) error {
 	var at piece
 	if l.File == (rtld.FileID{}) {
-		if n := len(k.list); n == 0 || k.tail == maxTail || len(path) > 0 || k.list[n-1].End != l.Start {
+		if n := len(k.list); n == 0 || k.tail == maxTail || len(path) > 0 ||
+			k.list[n-1].End != l.Start {
 			k.tail = maxTail
 			return nil
 		}
@@ -143,7 +146,8 @@ func (k *keeper) add(l rtld.Mapping, path []byte) error {
 		}
 	}
 	if len(k.list) == 1024 { // more than any ordinary process has: do not grow step by step
-		k.list, k.at = slices.Grow(k.list, maxMappings-len(k.list)), slices.Grow(k.at, maxMappings-len(k.at))
+		k.list, k.at = slices.Grow(k.list, maxMappings-len(k.list)),
+			slices.Grow(k.at, maxMappings-len(k.at))
 	}
 	k.list, k.at = append(k.list, l), append(k.at, at)
 	if len(k.list) < maxMappings && len(k.paths) < maxPaths {
@@ -206,7 +210,8 @@ func (k *keeper) sweep(last int) {
 		if at != before || at == (piece{}) {
 			before = at
 			from := int32(len(paths))
-			paths = append(paths, k.paths[at.from:at.to]...) // what is there was moved, or is not kept
+			// what is there was moved, or is not kept
+			paths = append(paths, k.paths[at.from:at.to]...)
 			moved = piece{from, int32(len(paths))}
 		}
 		k.list[kept], k.at[kept] = m, moved
@@ -228,7 +233,8 @@ func (k *keeper) finish() []rtld.Mapping {
 // mappingOf makes a Mapping of the kernel's line, but for its Path: that is still a part of a
 // buffer, and is returned.
 func mappingOf(l *procfs.Mapping) (rtld.Mapping, []byte) {
-	m := rtld.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: rtld.Perm(l.Perm), File: rtld.FileID{Dev: l.Dev, Inode: l.Inode}}
+	m := rtld.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: rtld.Perm(l.Perm),
+		File: rtld.FileID{Dev: l.Dev, Inode: l.Inode}}
 	path, deleted := bytes.CutSuffix(l.Path, []byte(" (deleted)"))
 	m.Deleted = deleted
 	return m, path[:min(len(path), maxPath)]

@@ -19,7 +19,8 @@ func (k *keeper) addText(lines ...string) error {
 func TestKeeper(t *testing.T) {
 	add := func(k *keeper, perm string, n int) error {
 		for i := range n {
-			l := fmt.Sprintf("%x-%x %s 00000000 fe:00 %d /data/file-%d", 0x1000*(i+1), 0x1000*(i+2), perm, i+1, i)
+			l := fmt.Sprintf("%x-%x %s 00000000 fe:00 %d /data/file-%d", 0x1000*(i+1), 0x1000*(i+2),
+				perm, i+1, i)
 			if err := k.addText(l); err != nil {
 				return err
 			}
@@ -30,7 +31,8 @@ func TestKeeper(t *testing.T) {
 	if err := add(&data, "r--s", 300_000); err != nil || len(data.list) > maxMappings {
 		t.Errorf("data: %v, %d kept", err, len(data.list))
 	}
-	if err := add(&code, "r-xp", 20_000); !errors.Is(err, ErrLimit) || len(code.list) > maxMappings {
+	if err := add(&code, "r-xp", 20_000); !errors.Is(err, ErrLimit) ||
+		len(code.list) > maxMappings {
 		t.Errorf("code: %v, %d kept", err, len(code.list))
 	}
 }

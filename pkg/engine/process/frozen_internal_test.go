@@ -13,12 +13,15 @@ import (
 // TestParseMounts has the lines of machines with both versions, with one that shows a part of the
 // tree, and broken ones.
 func TestParseMounts(t *testing.T) {
-	const text = "30 20 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate\n" +
+	const text = "30 20 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 " +
+		"rw,nsdelegate\n" +
 		"31 20 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" +
 		"32 20 0:28 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n" +
 		"33 20 0:26 /system.slice /mnt rw - cgroup2 cgroup2 rw\n" +
-		"34 20 0:29 / /elsewhere rw - tmpfs freezer rw,freezer\n- cgroup2\n - cgroup2 a b\nnonsense\n"
-	if got, want := parseMounts(text), (freezing{"/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer"}); got != want {
+		"34 20 0:29 / /elsewhere rw - tmpfs freezer rw,freezer\n- cgroup2\n - cgroup2 a b\n" +
+		"nonsense\n"
+	if got, want := parseMounts(text),
+		(freezing{"/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if got := parseMounts(""); got != (freezing{}) {
@@ -31,8 +34,10 @@ func TestFreeze(t *testing.T) {
 	dir := t.TempDir()
 	g := freezing{v2: filepath.Join(dir, "v2"), v1: filepath.Join(dir, "v1")}
 	for file, text := range map[string]string{
-		"v2/cold/cgroup.events": "populated 1\nfrozen 1\n", "v2/warm/cgroup.events": "populated 1\nfrozen 0\n",
-		"v1/cold/freezer.state": "FROZEN\n", "v1/cooling/freezer.state": "FREEZING\n", "v1/warm/freezer.state": "THAWED\n",
+		"v2/cold/cgroup.events": "populated 1\nfrozen 1\n",
+		"v2/warm/cgroup.events": "populated 1\nfrozen 0\n",
+		"v1/cold/freezer.state": "FROZEN\n", "v1/cooling/freezer.state": "FREEZING\n",
+		"v1/warm/freezer.state": "THAWED\n",
 	} {
 		path := filepath.Join(dir, file)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -43,11 +48,14 @@ func TestFreeze(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]bool{
-		"0::/cold": true, "0::/warm": false, "0::/": false, "0::/gone (deleted)": false, "0::/../cold": false,
-		"6:freezer:/cold": true, "6:freezer:/cooling": true, "6:cpu,freezer:/cold": true, "6:freezer:/warm": false, "1:cpu:/cold": false,
+		"0::/cold": true, "0::/warm": false, "0::/": false, "0::/gone (deleted)": false,
+		"0::/../cold":     false,
+		"6:freezer:/cold": true, "6:freezer:/cooling": true, "6:cpu,freezer:/cold": true,
+		"6:freezer:/warm": false, "1:cpu:/cold": false,
 		"freezer": false, "": false,
 	} {
-		if got, err := g.freezes(line); got != want || errors.Is(err, ErrMalformed) != !strings.Contains(line, ":") {
+		if got, err := g.freezes(line); got != want ||
+			errors.Is(err, ErrMalformed) != !strings.Contains(line, ":") {
 			t.Errorf("%q: %v, want %v", line, got, want)
 		}
 	}
@@ -56,7 +64,8 @@ func TestFreeze(t *testing.T) {
 			t.Errorf("%s: %v, %v", line, frozen, err)
 		}
 	}
-	if frozen, err := g.freezes("0::/" + strings.Repeat("x", 300)); frozen || !errors.Is(err, unix.ENAMETOOLONG) {
+	if frozen, err := g.freezes("0::/" + strings.Repeat("x", 300)); frozen ||
+		!errors.Is(err, unix.ENAMETOOLONG) {
 		t.Errorf("a group whose file cannot be opened: %v, %v", frozen, err)
 	}
 }

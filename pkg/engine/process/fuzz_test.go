@@ -22,16 +22,21 @@ func check(t *testing.T, hasResult bool, err error) {
 }
 
 func FuzzParseMaps(f *testing.F) {
-	f.Add([]byte("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /lib/a\\012b (deleted)\n7f0000001000-7f0000002000 rw-p 00000000 00:00 0\n"))
-	f.Add([]byte("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"))
+	f.Add([]byte("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /lib/a\\012b (deleted)\n" +
+		"7f0000001000-7f0000002000 rw-p 00000000 00:00 0\n"))
+	f.Add([]byte("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  " +
+		"[vsyscall]\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var k keeper
-		err := procfs.EachMapping(bytes.NewReader(in), func(l *procfs.Mapping) error { return k.add(mappingOf(l)) })
+		err := procfs.EachMapping(bytes.NewReader(in), func(l *procfs.Mapping) error {
+			return k.add(mappingOf(l))
+		})
 		if err != nil {
 			check(t, false, err)
 			return
 		}
-		list, err := rtld.FindLibraries(t.Context(), forged.Memory{forged.Base: forged.Library()}, k.finish(), rtld.Auxv{})
+		list, err := rtld.FindLibraries(t.Context(), forged.Memory{forged.Base: forged.Library()},
+			k.finish(), rtld.Auxv{})
 		if err != nil {
 			check(t, list != nil, err)
 		}
@@ -46,7 +51,9 @@ func FuzzParseCgroup(f *testing.F) {
 		if err != nil {
 			check(t, c != Container{}, err)
 		}
-		if strings.ContainsFunc(c.ID, func(r rune) bool { return !strings.ContainsRune("_.-", r) && (r < '0' || r > 'z') }) {
+		if strings.ContainsFunc(c.ID, func(r rune) bool {
+			return !strings.ContainsRune("_.-", r) && (r < '0' || r > 'z')
+		}) {
 			t.Fatalf("id %q", c.ID)
 		}
 	})
@@ -88,7 +95,8 @@ func FuzzMovedEnviron(f *testing.F) {
 			return
 		}
 		m := forged.Memory{forged.Base: in}
-		list, err := rtld.FindLibraries(t.Context(), m, []rtld.Mapping{forgedMapping(in)}, rtld.Auxv{})
+		list, err := rtld.FindLibraries(t.Context(), m, []rtld.Mapping{forgedMapping(in)},
+			rtld.Auxv{})
 		if err != nil {
 			check(t, list != nil, err)
 			return
@@ -101,7 +109,8 @@ func FuzzMovedEnviron(f *testing.F) {
 
 // forgedMapping is that of a library at [forged.Base].
 func forgedMapping(image []byte) rtld.Mapping {
-	return rtld.Mapping{Start: forged.Base, End: forged.Base + (uint64(len(image))+4095)&^4095, Perm: rtld.PermRead | rtld.PermExec, File: rtld.FileID{Dev: 0xfe00, Inode: 7}}
+	return rtld.Mapping{Start: forged.Base, End: forged.Base + (uint64(len(image))+4095)&^4095,
+		Perm: rtld.PermRead | rtld.PermExec, File: rtld.FileID{Dev: 0xfe00, Inode: 7}}
 }
 
 func FuzzPrologue(f *testing.F) {

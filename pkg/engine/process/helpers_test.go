@@ -42,8 +42,9 @@ func tryCompile(source string, flags ...string) (string, error) {
 // library compiles the patchable library, with its build-id as given.
 func library(t testing.TB, buildID string, flags ...string) string {
 	t.Helper()
-	return compile(t, "library.c", append([]string{"-shared", "-fPIC", "-fpatchable-function-entry=16,14",
-		"-Wl,--build-id=0x" + buildID, "-Wl,-soname,libtest.so.1"}, flags...)...)
+	return compile(t, "library.c",
+		append([]string{"-shared", "-fPIC", "-fpatchable-function-entry=16,14",
+			"-Wl,--build-id=0x" + buildID, "-Wl,-soname,libtest.so.1"}, flags...)...)
 }
 
 // copyFile copies a file under a new name, so that tests can delete and replace it.
@@ -158,8 +159,8 @@ func asNobody(t testing.TB, before func() error, f func()) {
 // becomeNobody takes the privileges of this thread alone.
 func becomeNobody() error {
 	const nobody = 65534
-	for _, call := range [][4]uintptr{{syscall.SYS_SETGROUPS}, {syscall.SYS_SETRESGID, nobody, nobody, nobody},
-		{syscall.SYS_SETRESUID, nobody, nobody, nobody}} {
+	for _, call := range [][4]uintptr{{syscall.SYS_SETGROUPS}, {syscall.SYS_SETRESGID, nobody,
+		nobody, nobody}, {syscall.SYS_SETRESUID, nobody, nobody, nobody}} {
 		if _, _, errno := syscall.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
 			return errno
 		}

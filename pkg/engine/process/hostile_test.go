@@ -124,7 +124,8 @@ func TestUnreadable(t *testing.T) {
 	t.Run("no permission", func(t *testing.T) {
 		write()
 		l := libraries(t, start(t, "hole", path).pid)["lib.so"]
-		if l == nil || l.SONAME != "liar.so" || len(l.Segments) != 2 || l.Segments[0].Perm.String() != "---p" {
+		if l == nil || l.SONAME != "liar.so" || len(l.Segments) != 2 ||
+			l.Segments[0].Perm.String() != "---p" {
 			t.Errorf("library with PROT_NONE: %+v", l)
 		}
 	})
@@ -145,11 +146,14 @@ func TestReadAt(t *testing.T) {
 	target := start(t, "view", path)
 	m := memory(t, target.pid)
 	b := make([]byte, len(image))
-	if n, err := m.ReadAt(t.Context(), b, uint64(target.word)); n != len(b) || err != nil || string(b) != string(image) {
+	if n, err := m.ReadAt(t.Context(), b, uint64(target.word)); n != len(b) || err != nil ||
+		string(b) != string(image) {
 		t.Errorf("ReadAt: %d bytes, %v", n, err)
 	}
-	for name, addr := range map[string]uint64{"unmapped": 0x1000, "highest": ^uint64(0) - 8, "kernel": 1 << 63} {
-		if n, err := m.ReadAt(t.Context(), b, addr); n != 0 || !errors.Is(err, process.ErrUnreadable) {
+	for name, addr := range map[string]uint64{"unmapped": 0x1000, "highest": ^uint64(0) - 8,
+		"kernel": 1 << 63} {
+		if n, err := m.ReadAt(t.Context(), b, addr); n != 0 ||
+			!errors.Is(err, process.ErrUnreadable) {
 			t.Errorf("%s: %d bytes, %v, want ErrUnreadable", name, n, err)
 		}
 	}
@@ -165,7 +169,8 @@ func TestReadAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := m.ReadAt(t.Context(), b, end-100); n != 100 || !errors.Is(err, process.ErrUnreadable) {
+	if n, err := m.ReadAt(t.Context(), b, end-100); n != 100 ||
+		!errors.Is(err, process.ErrUnreadable) {
 		t.Errorf("over the end: %d bytes, %v, want 100 and ErrUnreadable", n, err)
 	}
 	m.Close()
@@ -193,7 +198,8 @@ func TestManyMappings(t *testing.T) {
 			list, err := p.Libraries(t.Context())
 			took := time.Since(begin)
 			runtime.ReadMemStats(&after)
-			if !errors.Is(err, tc.want) || len(list) < tc.libraries || list != nil && tc.libraries == 0 || took > 3*time.Second {
+			if !errors.Is(err, tc.want) || len(list) < tc.libraries || list != nil &&
+				tc.libraries == 0 || took > 3*time.Second {
 				t.Errorf("%d libraries after %v, %v, want %v", len(list), took, err, tc.want)
 			}
 			t.Logf("%d KiB, %v", (after.TotalAlloc-before.TotalAlloc)>>10, took)
@@ -215,10 +221,17 @@ func TestManyMappings(t *testing.T) {
 func TestLongNames(t *testing.T) {
 	m := memory(t, start(t, "longnames", t.TempDir(), "65000").pid)
 	for what, f := range map[string]func() (int, error){
-		"Libraries": func() (int, error) { list, err := m.Libraries(t.Context()); return len(list), err },
+		"Libraries": func() (int, error) {
+			list, err := m.Libraries(t.Context())
+			return len(list),
+				err
+		},
 		"Mappings": func() (int, error) {
 			var all []rtld.Mapping
-			err := m.Mappings(t.Context(), func(l rtld.Mapping) bool { all = append(all, l); return true })
+			err := m.Mappings(t.Context(), func(l rtld.Mapping) bool {
+				all = append(all, l)
+				return true
+			})
 			return len(all), err
 		},
 	} {
@@ -255,7 +268,8 @@ func maxMapCount(t *testing.T) int {
 func TestSilentMemory(t *testing.T) {
 	target := start(t, "silent")
 	if target.word < 0 {
-		t.Skip("userfaultfd, which needs CAP_SYS_PTRACE or vm.unprivileged_userfaultfd: ", unix.Errno(-target.word))
+		t.Skip("userfaultfd, which needs CAP_SYS_PTRACE or vm.unprivileged_userfaultfd: ",
+			unix.Errno(-target.word))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -293,21 +307,25 @@ func TestHangingFile(t *testing.T) {
 	if took := time.Since(begin); err != nil || took > 2*time.Second {
 		t.Errorf("Scan: %v after %v", err, took)
 	}
-	if !errors.Is(results[pids[0]], context.DeadlineExceeded) || results[pids[1]] != nil || results[pids[2]] != nil || len(results) != 3 {
+	if !errors.Is(results[pids[0]], context.DeadlineExceeded) || results[pids[1]] != nil ||
+		results[pids[2]] != nil || len(results) != 3 {
 		t.Errorf("results: %v", results)
 	}
 	if process.Stuck() != 1 {
 		t.Errorf("%d calls are stuck, want 1", process.Stuck())
 	}
 	hanging.stop()
-	targettest.Await(t, "the call that was left behind", func() bool { return process.Stuck() == 0 })
+	targettest.Await(t, "the call that was left behind", func() bool {
+		return process.Stuck() == 0
+	})
 }
 
 // proc may be mounted such that it hides the processes of others.
 func TestHidePID(t *testing.T) {
 	needRoot(t)
 	target := start(t)
-	for option, want := range map[string]error{"1": process.ErrPermission, "2": process.ErrPermission} { // hidden is not gone
+	for option, want := range map[string]error{"1": process.ErrPermission,
+		"2": process.ErrPermission} { // hidden is not gone
 		proc := mountProc(t, option)
 		asNobody(t, func() error { return nil }, func() {
 			p, err := process.Look(context.Background(), target.pid, process.Options{Root: proc})
@@ -336,7 +354,8 @@ func mountProc(t *testing.T, hidepid string) string {
 			t.Skip("before Linux 5.8 the option would be set for all mounts of proc")
 		}
 	}
-	if err := errors.Join(unix.FsconfigSetString(fs, "hidepid", hidepid), unix.FsconfigCreate(fs)); err != nil {
+	if err := errors.Join(unix.FsconfigSetString(fs, "hidepid", hidepid),
+		unix.FsconfigCreate(fs)); err != nil {
 		t.Fatal(err)
 	}
 	root, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)

@@ -25,10 +25,12 @@ func TestLibraries(t *testing.T) {
 	if l == nil {
 		t.Fatalf("%s is not among %d libraries", lib, len(libs))
 	}
-	if got := hex.EncodeToString(l.BuildID); got != idA || l.SONAME != "libtest.so.1" || l.Problem != nil || l.Deleted || l.Path != lib {
+	if got := hex.EncodeToString(l.BuildID); got != idA || l.SONAME != "libtest.so.1" ||
+		l.Problem != nil || l.Deleted || l.Path != lib {
 		t.Errorf("library: %+v, want build-id %s", l, idA)
 	}
-	if l.Class != elf.ELFCLASS64 || l.Machine != elf.EM_X86_64 || l.Type != elf.ET_DYN || l.Main || l.Loader {
+	if l.Class != elf.ELFCLASS64 || l.Machine != elf.EM_X86_64 || l.Type != elf.ET_DYN || l.Main ||
+		l.Loader {
 		t.Errorf("kind of library: %+v", l)
 	}
 	s := l.Segment(uint64(target.word))
@@ -48,7 +50,8 @@ func TestLibraries(t *testing.T) {
 		}
 	}
 	if mains != 1 || loaders != 1 || libs["libc.so.6"] == nil {
-		t.Errorf("%d programs and %d loaders, want one each, and libc.so.6: %v", mains, loaders, libs)
+		t.Errorf("%d programs and %d loaders, want one each, and libc.so.6: %v", mains, loaders,
+			libs)
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 // TestStartedByLoader: of a process that was started as "ld.so ./program", the kernel knows the
 // loader only.
 func TestStartedByLoader(t *testing.T) {
-	pie, fixed := compile(t, "target.c", "-pthread", "-ldl", "-pie", "-fPIE"), compile(t, "target.c", "-pthread", "-ldl", "-no-pie", "-fno-pie")
+	pie, fixed := compile(t, "target.c", "-pthread", "-ldl", "-pie", "-fPIE"),
+		compile(t, "target.c", "-pthread", "-ldl", "-no-pie", "-fno-pie")
 	loader, stripped := targettest.Loader(t, pie), targettest.StrippedLoader(t, pie)
 	for name, tc := range map[string]struct{ loader, program string }{
-		"PIE": {loader, pie}, "fixed": {loader, fixed}, "stripped loader": {stripped, pie}, "stripped, fixed": {stripped, fixed},
+		"PIE": {loader, pie}, "fixed": {loader, fixed}, "stripped loader": {stripped, pie},
+		"stripped, fixed": {stripped, fixed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "target")
@@ -23,7 +25,8 @@ func TestStartedByLoader(t *testing.T) {
 			target := run(t, exec.Command(tc.loader, path, "threads", "1"))
 			os.Remove(path)
 			p := look(t, target.pid)
-			if p.Exe != path || !p.ExeDeleted || p.ExeName() != "target" || p.StartedBy != tc.loader {
+			if p.Exe != path || !p.ExeDeleted || p.ExeName() != "target" ||
+				p.StartedBy != tc.loader {
 				t.Errorf("Exe %q, deleted %v, started by %q", p.Exe, p.ExeDeleted, p.StartedBy)
 			}
 			mains, loaders := 0, 0

@@ -35,10 +35,11 @@ type Process struct {
 	PID       int
 	ParentPID int
 	StartTime uint64 // clock ticks since boot; with PID the identity of the process
-	Name      string // of the main thread, at most 15 bytes, for kernel threads 63; any bytes but NUL
-	State     State  // of the main thread
-	Threads   int    // how many, with a main thread that ended before the others
-	Kernel    bool   // a kernel thread
+	// of the main thread, at most 15 bytes, for kernel threads 63; any bytes but NUL
+	Name    string
+	State   State // of the main thread
+	Threads int   // how many, with a main thread that ended before the others
+	Kernel  bool  // a kernel thread
 
 	UID, GID   IDs
 	TracerPID  int // 0: none
@@ -62,10 +63,12 @@ type Process struct {
 	StartedBy string
 	Root      string // "/" unless chrooted; in the process's mount namespace
 	Bits32    bool   // a 32-bit program
-	Secure    bool   // AT_SECURE of a program that another user than root has started: it has rights which that user does not have
-	MountNS   uint64 // inode numbers of its namespaces; equal numbers, same namespace
-	PIDNS     uint64
-	UserNS    uint64
+	// AT_SECURE of a program that another user than root has started: it has rights which that user
+	// does not have
+	Secure  bool
+	MountNS uint64 // inode numbers of its namespaces; equal numbers, same namespace
+	PIDNS   uint64
+	UserNS  uint64
 
 	opts     Options
 	program  program
@@ -130,8 +133,9 @@ func lookOnce(ctx context.Context, d dir, o Options, first firstLook) (_ *Proces
 		}
 	}
 	before, s := first.stat, first.status
-	p := &Process{PID: d.PID(), ParentPID: before.Parent, StartTime: before.Start, Name: before.Name, State: before.state(),
-		Threads: before.Threads, Kernel: before.Flags&procfs.FlagKernelThread != 0, opts: o, program: before.program()}
+	p := &Process{PID: d.PID(), ParentPID: before.Parent, StartTime: before.Start,
+		Name: before.Name, State: before.state(), Threads: before.Threads,
+		Kernel: before.Flags&procfs.FlagKernelThread != 0, opts: o, program: before.program()}
 	p.UID, p.GID, p.TracerPID, p.InnerPID = idsOf(s.UID), idsOf(s.GID), s.Tracer, s.InnerPID
 	p.Seccomp, p.NoNewPrivs, p.ShadowStack = Seccomp(s.Seccomp), s.NoNewPrivs, s.ShadowStack
 	if p.Container, p.freezers, err = d.groups(); err != nil {
@@ -147,9 +151,11 @@ func lookOnce(ctx context.Context, d dir, o Options, first firstLook) (_ *Proces
 	case after.program() != before.program() && !after.vanished():
 		return nil, lookError(d.PID(), "program", ErrChanged)
 	case after.vanished() && !before.vanished():
-		return nil, lookError(d.PID(), "program", ErrChanged) // it became a zombie: look again, at that
+		// it became a zombie: look again, at that
+		return nil, lookError(d.PID(), "program", ErrChanged)
 	case after.leaderGone() && !before.leaderGone():
-		return nil, lookError(d.PID(), "its first thread", ErrChanged) // its files may have shown half of it
+		// its files may have shown half of it
+		return nil, lookError(d.PID(), "its first thread", ErrChanged)
 	case errors.Is(err, ErrPermission):
 		p.Denied = true
 		p.clearInside()
@@ -197,7 +203,8 @@ func (p *Process) lookInside(ctx context.Context, d dir) error {
 }
 
 func (p *Process) clearInside() {
-	p.Exe, p.ExeDeleted, p.StartedBy, p.Root, p.Bits32, p.Secure, p.MountNS, p.PIDNS, p.UserNS = "", false, "", "", false, false, 0, 0, 0
+	p.Exe, p.ExeDeleted, p.StartedBy, p.Root, p.Bits32, p.Secure, p.MountNS, p.PIDNS, p.UserNS = "",
+		false, "", "", false, false, 0, 0, 0
 	p.auxv = nil
 }
 

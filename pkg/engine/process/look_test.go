@@ -21,13 +21,16 @@ func TestLook(t *testing.T) {
 	target := start(t, "threads", "3")
 	p := look(t, target.pid)
 	self := look(t, os.Getpid())
-	if p.PID != target.pid || p.ParentPID != os.Getpid() || p.Name != "target" || p.ExeName() != "target" || p.ExeDeleted {
+	if p.PID != target.pid || p.ParentPID != os.Getpid() || p.Name != "target" ||
+		p.ExeName() != "target" || p.ExeDeleted {
 		t.Errorf("names: %+v", p)
 	}
-	if p.Threads != 4 || p.Kernel || p.Denied || p.Bits32 || p.Chrooted() || p.TracerPID != 0 || p.Seccomp != process.SeccompNone || !p.Alive() {
+	if p.Threads != 4 || p.Kernel || p.Denied || p.Bits32 || p.Chrooted() || p.TracerPID != 0 ||
+		p.Seccomp != process.SeccompNone || !p.Alive() {
 		t.Errorf("state: %+v", p)
 	}
-	if p.InnerPID != p.PID || p.MountNS != self.MountNS || p.PIDNS != self.PIDNS || p.UserNS != self.UserNS || p.MountNS == 0 {
+	if p.InnerPID != p.PID || p.MountNS != self.MountNS || p.PIDNS != self.PIDNS ||
+		p.UserNS != self.UserNS || p.MountNS == 0 {
 		t.Errorf("namespaces: %+v, own %+v", p, self)
 	}
 	uid := uint32(os.Getuid())
@@ -49,9 +52,15 @@ func TestLookState(t *testing.T) {
 		child bool // look at the process that the target started
 		want  func(p *process.Process) bool
 	}{
-		"seccomp":    {[]string{"seccomp"}, false, func(p *process.Process) bool { return p.Seccomp == process.SeccompFilter && p.NoNewPrivs }},
-		"undumpable": {[]string{"undumpable"}, false, func(p *process.Process) bool { return p.Denied == (targettest.Others() != nil) }},
-		"zombie":     {[]string{"child"}, true, func(p *process.Process) bool { return p.State == process.Zombie && !p.Alive() && !p.Denied }},
+		"seccomp": {[]string{"seccomp"}, false, func(p *process.Process) bool {
+			return p.Seccomp == process.SeccompFilter && p.NoNewPrivs
+		}},
+		"undumpable": {[]string{"undumpable"}, false, func(p *process.Process) bool {
+			return p.Denied == (targettest.Others() != nil)
+		}},
+		"zombie": {[]string{"child"}, true, func(p *process.Process) bool {
+			return p.State == process.Zombie && !p.Alive() && !p.Denied
+		}},
 		"traced": {[]string{"child", "traced"}, true, func(p *process.Process) bool {
 			return p.State == process.TracingStop && p.TracerPID == p.ParentPID && p.Exe != ""
 		}},
@@ -72,7 +81,9 @@ func TestLookState(t *testing.T) {
 
 func TestLookStopped(t *testing.T) {
 	target := start(t, "stop")
-	targettest.Await(t, "a stop", func() bool { return look(t, target.pid).State == process.Stopped })
+	targettest.Await(t, "a stop", func() bool {
+		return look(t, target.pid).State == process.Stopped
+	})
 	targettest.Await(t, "both threads to stop", func() bool {
 		list, err := look(t, target.pid).ThreadList(t.Context())
 		if err != nil || len(list) != 2 {
@@ -92,7 +103,9 @@ func TestLookStopped(t *testing.T) {
 // process lives.
 func TestLookLeaderGone(t *testing.T) {
 	target := start(t, "leader")
-	targettest.Await(t, "the end of the main thread", func() bool { return look(t, target.pid).State == process.Zombie })
+	targettest.Await(t, "the end of the main thread", func() bool {
+		return look(t, target.pid).State == process.Zombie
+	})
 	p := look(t, target.pid)
 	if !p.Alive() || p.Exe == "" || p.Threads != 2 {
 		t.Errorf("%+v", p)
@@ -100,7 +113,8 @@ func TestLookLeaderGone(t *testing.T) {
 	if libraries(t, target.pid)["libc.so.6"] == nil {
 		t.Error("no libc.so.6")
 	}
-	if env, whole, err := p.Environ(t.Context(), "PATH"); err != nil || !whole || env["PATH"] != os.Getenv("PATH") {
+	if env, whole, err := p.Environ(t.Context(), "PATH"); err != nil || !whole ||
+		env["PATH"] != os.Getenv("PATH") {
 		t.Errorf("Environ: %v, %v", env, err)
 	}
 	if err := p.Verify(t.Context()); err != nil {
@@ -109,7 +123,8 @@ func TestLookLeaderGone(t *testing.T) {
 }
 
 func TestLookNamespaces(t *testing.T) {
-	cmd := exec.Command(compile(t, "target.c", "-pthread", "-ldl"), "dlopen", library(t, idA), "value")
+	cmd := exec.Command(compile(t, "target.c", "-pthread", "-ldl"), "dlopen", library(t, idA),
+		"value")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -138,7 +153,8 @@ func TestLookChroot(t *testing.T) {
 }
 
 func TestLook32Bits(t *testing.T) {
-	path, err := tryCompile("tiny.c", "-m32", "-nostdlib", "-static", "-fno-pic", "-no-pie", "-Wl,--build-id=0x"+idA)
+	path, err := tryCompile("tiny.c", "-m32", "-nostdlib", "-static", "-fno-pic", "-no-pie",
+		"-Wl,--build-id=0x"+idA)
 	if err != nil {
 		t.Skipf("gcc cannot make 32-bit programs here: %v", err)
 	}
@@ -207,14 +223,23 @@ func TestLookGone(t *testing.T) {
 	m := memory(t, target.pid)
 	target.stop()
 	calls := map[string]func() error{
-		"Look":      func() error { _, err := process.Look(t.Context(), p.PID, process.Options{}); return err },
-		"negative":  func() error { _, err := process.Look(t.Context(), -1, process.Options{}); return err },
+		"Look": func() error {
+			_, err := process.Look(t.Context(), p.PID, process.Options{})
+			return err
+		},
+		"negative": func() error {
+			_, err := process.Look(t.Context(), -1, process.Options{})
+			return err
+		},
 		"Verify":    func() error { return p.Verify(t.Context()) },
 		"Memory":    func() error { _, err := p.Memory(t.Context()); return err },
 		"Environ":   func() error { _, _, err := p.Environ(t.Context(), "PATH"); return err },
 		"threads":   func() error { _, err := p.ThreadList(t.Context()); return err },
 		"Libraries": func() error { _, err := m.Libraries(t.Context()); return err },
-		"ReadAt":    func() error { _, err := m.ReadAt(t.Context(), make([]byte, 8), 0x1000); return err },
+		"ReadAt": func() error {
+			_, err := m.ReadAt(t.Context(), make([]byte, 8), 0x1000)
+			return err
+		},
 	}
 	for name, call := range calls {
 		err := call()
@@ -241,7 +266,9 @@ func TestVerifyExec(t *testing.T) {
 	if err != nil && !errors.Is(err, process.ErrChanged) {
 		t.Fatal(err)
 	}
-	targettest.Await(t, "an exec", func() bool { return errors.Is(p.Verify(t.Context()), process.ErrChanged) })
+	targettest.Await(t, "an exec", func() bool {
+		return errors.Is(p.Verify(t.Context()), process.ErrChanged)
+	})
 	if m == nil {
 		return
 	}
@@ -257,7 +284,8 @@ func TestVerifyExec(t *testing.T) {
 func TestUnprivileged(t *testing.T) {
 	needRoot(t)
 	target := start(t)
-	asNobody(t, func() error { return nil }, func() { // a context that never ends keeps the calls on this thread
+	asNobody(t, func() error { return nil }, func() {
+		// a context that never ends keeps the calls on this thread
 		p, err := process.Look(context.Background(), target.pid, process.Options{})
 		if err != nil {
 			t.Error(err)
@@ -269,7 +297,8 @@ func TestUnprivileged(t *testing.T) {
 		if _, err := p.Libraries(context.Background()); !errors.Is(err, process.ErrPermission) {
 			t.Errorf("Libraries: %v, want ErrPermission", err)
 		}
-		if _, _, err := p.Environ(context.Background(), "PATH"); !errors.Is(err, process.ErrPermission) {
+		if _, _, err := p.Environ(context.Background(), "PATH"); !errors.Is(err,
+			process.ErrPermission) {
 			t.Errorf("Environ: %v, want ErrPermission", err)
 		}
 	})
@@ -279,8 +308,10 @@ func TestEnviron(t *testing.T) {
 	cmd := exec.Command(compile(t, "target.c", "-pthread", "-ldl"))
 	cmd.Env = []string{"A=1", "AB=2", "EMPTY=", "B=x=y", "LIBPULP_DISABLE_ON_PATH=/opt/.*"}
 	p := look(t, run(t, cmd).pid)
-	got, whole, err := p.Environ(t.Context(), "A", "B", "EMPTY", "MISSING", "LIBPULP_DISABLE_ON_PATH")
-	want := map[string]string{"A": "1", "B": "x=y", "EMPTY": "", "LIBPULP_DISABLE_ON_PATH": "/opt/.*"}
+	got, whole, err := p.Environ(t.Context(), "A", "B", "EMPTY", "MISSING",
+		"LIBPULP_DISABLE_ON_PATH")
+	want := map[string]string{"A": "1", "B": "x=y", "EMPTY": "",
+		"LIBPULP_DISABLE_ON_PATH": "/opt/.*"}
 	if d := cmp.Diff(want, got); d != "" || err != nil || !whole {
 		t.Errorf("Environ: whole %v, %v (-want +got):\n%s", whole, err, d)
 	}
@@ -297,12 +328,14 @@ func TestOptionsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A FIFO in the place of a file must not block.
-	if err := syscall.Mkfifo(filepath.Join(dir, strconv.Itoa(os.Getpid()), "stat"), 0o644); err != nil {
+	if err := syscall.Mkfifo(filepath.Join(dir, strconv.Itoa(os.Getpid()), "stat"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, err := process.Look(ctx, os.Getpid(), process.Options{Root: dir}); !errors.Is(err, process.ErrMalformed) {
+	if _, err := process.Look(ctx, os.Getpid(), process.Options{Root: dir}); !errors.Is(err,
+		process.ErrMalformed) {
 		t.Errorf("Look: %v, want ErrMalformed", err)
 	}
 }
@@ -310,7 +343,8 @@ func TestOptionsRoot(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := process.Look(ctx, os.Getpid(), process.Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := process.Look(ctx, os.Getpid(), process.Options{}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("Look: %v, want context.Canceled", err)
 	}
 }

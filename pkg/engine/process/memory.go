@@ -167,7 +167,8 @@ type reader struct{ m *Memory }
 func (r reader) ReadAt(b []byte, addr uint64) (n int, err error) { return r.m.readAt(b, addr) }
 
 // Walk implements [rtld.Source]. The error is a [*LookError] with the process, and what was read.
-func (m *Memory) Walk(ctx context.Context, what string, f func(r rtld.Reader) (any, error)) (any, error) {
+func (m *Memory) Walk(ctx context.Context, what string,
+	f func(r rtld.Reader) (any, error)) (any, error) {
 	return with(ctx, m, what, func() (any, error) { return f(reader{m}) })
 }
 
@@ -203,7 +204,8 @@ func (m *Memory) lost() error {
 	}
 	defer d.Close()
 	if s, err := d.stat(); err != nil || s.leaderGone() {
-		return cmp.Or(err, ErrGone) // exec begins by making an end of all other threads: its thread is the main one
+		// exec begins by making an end of all other threads: its thread is the main one
+		return cmp.Or(err, ErrGone)
 	}
 	return ErrChanged // exec, in the moment before the new program has its place
 }
@@ -211,7 +213,8 @@ func (m *Memory) lost() error {
 // used returns nil if there is somebody who has the address space: it is intact for a question that
 // is asked again when the process is stopped, at a tenth of the price.
 func (m *Memory) used() error {
-	var b [1]byte // nothing is mapped at 0, but it can only be seen in an address space that is there
+	// nothing is mapped at 0, but it can only be seen in an address space that is there
+	var b [1]byte
 	if _, err := m.readAt(b[:], 0); err != nil && !errors.Is(err, ErrUnreadable) {
 		return err
 	}

@@ -28,11 +28,12 @@ const (
 
 // newcomers is what a scan knows about processes that begin while it is under way.
 type newcomers struct {
-	seen     map[int]uint64 // start times by PID of the processes that were visited; inHand before that
-	early    bool           // processes were listed while some of those that are known still waited
-	listings int            // after all known processes were visited to the end
-	quiet    int            // the last listings whose processes needed no change
-	since    time.Time      // of the first listing
+	// start times by PID of the processes that were visited; inHand before that
+	seen     map[int]uint64
+	early    bool      // processes were listed while some of those that are known still waited
+	listings int       // after all known processes were visited to the end
+	quiet    int       // the last listings whose processes needed no change
+	since    time.Time // of the first listing
 }
 
 // inHand is the start time of a process that was listed and not visited yet, and notMeant of one
@@ -80,7 +81,8 @@ func (s *scan) listAgain(now time.Time) error {
 	if err := s.list(s.ctx); err != nil {
 		return err
 	}
-	if s.first.n > 0 && changed && (n.listings > maxListings || n.listings > 1 && now.Sub(n.since) > s.o.Timeout) {
+	if s.first.n > 0 && changed && (n.listings > maxListings || n.listings > 1 &&
+		now.Sub(n.since) > s.o.Timeout) {
 		return ErrForking
 	}
 	return nil
@@ -140,7 +142,9 @@ func (s *scan) isNew(pid int) bool {
 	switch {
 	case errors.Is(err, ErrGone):
 		return false
-	case err != nil: // it does not answer, or proc does not show it to this user; not when it was visited, either
+	case err != nil:
+		// it does not answer, or proc does not show it to this user; not when it was visited,
+		// either
 		return !known || seen != 0
 	case stat.vanished(), stat.Flags&procfs.FlagKernelThread != 0:
 		return false

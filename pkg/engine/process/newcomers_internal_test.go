@@ -17,7 +17,8 @@ func TestIsNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seen, want := range map[uint64]bool{st.Start: false, st.Start - 1: true, inHand: false, 0: true} {
+	for seen, want := range map[uint64]bool{st.Start: false, st.Start - 1: true, inHand: false,
+		0: true} {
 		s.new.seen[pid] = seen
 		if s.isNew(pid) != want {
 			t.Errorf("seen with start time %d, it is new: %v, want %v", seen, !want, want)

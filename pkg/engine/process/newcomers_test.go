@@ -26,7 +26,8 @@ type forker struct {
 
 func newForker(t *testing.T) *forker {
 	t.Helper()
-	p := targettest.Start(t, exec.Command("sh", "-c", `trap 'kill $all' EXIT; echo ready; while read l; do sleep 1000 >&2 & all="$all $!"; echo $!; done`))
+	p := targettest.Start(t, exec.Command("sh", "-c", `trap 'kill $all' EXIT; echo ready; while `+
+		`read l; do sleep 1000 >&2 & all="$all $!"; echo $!; done`))
 	p.Line()
 	t.Cleanup(func() {
 		_ = p.In.Close()
@@ -54,7 +55,8 @@ func (f *forker) visit(t *testing.T, pid, most int) (own bool) {
 
 // scanForks scans all processes while n of them are forked one after the other, each when the one
 // before it is visited. changes reports whether a visit changes a process.
-func scanForks(ctx context.Context, t *testing.T, n int, changes bool, each func()) (*forker, error) {
+func scanForks(ctx context.Context, t *testing.T, n int, changes bool,
+	each func()) (*forker, error) {
 	t.Helper()
 	f := newForker(t)
 	changed := false
@@ -94,7 +96,8 @@ func TestScanNewcomers(t *testing.T) {
 func TestScanStorm(t *testing.T) {
 	f, err := scanForks(t.Context(), t, 1000, true, func() {})
 	e, ok := errors.AsType[*process.UnbegunError](err)
-	if !ok || !errors.Is(err, process.ErrForking) || !slices.Contains(e.PIDs, f.pids[len(f.pids)-1]) || len(f.visits) != len(f.pids)-1 {
+	if !ok || !errors.Is(err, process.ErrForking) ||
+		!slices.Contains(e.PIDs, f.pids[len(f.pids)-1]) || len(f.visits) != len(f.pids)-1 {
 		t.Errorf("%d of %d were visited: %v", len(f.visits), len(f.pids), err)
 	}
 	f, err = scanForks(t.Context(), t, 1000, false, func() {})
@@ -134,25 +137,27 @@ func TestScanNewcomersEarly(t *testing.T) {
 				}
 				return nil
 			}
-			err := process.ScanRetry(t.Context(), o, func(ctx context.Context, p *process.Process, err error) *process.Later {
-				switch {
-				case err != nil:
-				case p.PID == busy.pid && hangs:
-					select {
-					case <-done:
-					case <-ctx.Done():
-						t.Error("the process that was forked had to wait")
+			err := process.ScanRetry(t.Context(), o,
+				func(ctx context.Context, p *process.Process, err error) *process.Later {
+					switch {
+					case err != nil:
+					case p.PID == busy.pid && hangs:
+						select {
+						case <-done:
+						case <-ctx.Done():
+							t.Error("the process that was forked had to wait")
+						}
+					case p.PID == busy.pid:
+						return wait(ctx)
+					case p.PID == f.Cmd.Process.Pid && tc.slow:
+						// longer than what counts as slow: processes are listed before it forks
+						time.Sleep(200 * time.Millisecond)
+						f.visit(t, p.PID, 1)
+					case f.visit(t, p.PID, 1) && p.PID != f.Cmd.Process.Pid:
+						close(done)
 					}
-				case p.PID == busy.pid:
-					return wait(ctx)
-				case p.PID == f.Cmd.Process.Pid && tc.slow:
-					time.Sleep(200 * time.Millisecond) // longer than what counts as slow: processes are listed before it forks
-					f.visit(t, p.PID, 1)
-				case f.visit(t, p.PID, 1) && p.PID != f.Cmd.Process.Pid:
-					close(done)
-				}
-				return nil
-			})
+					return nil
+				})
 			if err != nil {
 				t.Error(err)
 			}

@@ -128,7 +128,8 @@ const maxNested = 33
 // maker returns who made the outermost user namespace around a process, below our own; none if it
 // cannot be known.
 func (o *owners) maker(pid int, none account) account {
-	fd, err := unix.Open(filepath.Join(o.root, strconv.Itoa(pid), "ns/user"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Join(o.root, strconv.Itoa(pid), "ns/user"),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return none
 	}

@@ -20,7 +20,8 @@ const (
 		"\x03\x00\x00\x00\x00\x00\x00\x00\x40\x00\x40\x00\x00\x00\x00\x00" +
 		"\x07\x00\x00\x00\x00\x00\x00\x00\x00\x10\xff\xf7\xff\x7f\x00\x00" +
 		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-	auxv32 = "\x20\x00\x00\x00\xe0\xb5\xf7\xf7\x03\x00\x00\x00\x34\x80\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00"
+	auxv32 = "\x20\x00\x00\x00\xe0\xb5\xf7\xf7\x03\x00\x00\x00" +
+		"\x34\x80\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00"
 )
 
 func TestParseAuxv(t *testing.T) {
@@ -37,14 +38,16 @@ func TestParseAuxv(t *testing.T) {
 	}
 	for name, tc := range tests {
 		got, err := parseAuxv([]byte(tc.in))
-		if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(auxv{})); d != "" || (err != nil) != (tc.want == nil) {
+		if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(auxv{})); d != "" ||
+			(err != nil) != (tc.want == nil) {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
 		}
 	}
 }
 
 func TestPermString(t *testing.T) {
-	for p, want := range map[rtld.Perm]string{0: "---p", rtld.PermRead | rtld.PermExec: "r-xp", rtld.PermRead | rtld.PermWrite | rtld.PermExec | rtld.PermShared: "rwxs"} {
+	for p, want := range map[rtld.Perm]string{0: "---p", rtld.PermRead | rtld.PermExec: "r-xp",
+		rtld.PermRead | rtld.PermWrite | rtld.PermExec | rtld.PermShared: "rwxs"} {
 		if p.String() != want {
 			t.Errorf("Perm(%d) = %s, want %s", p, p, want)
 		}
@@ -65,24 +68,33 @@ func TestParseCgroup(t *testing.T) {
 	inner := strings.Repeat("fedcba9876543210", 4)
 	tests := map[string]string{
 		"0::/": "",
-		"0::/user.slice/user-1000.slice/session-2.scope":                                                      "",
-		"0::/system.slice/docker-" + id + ".scope":                                                            "docker:" + id,
-		"5:devices:/docker/" + id:                                                                             "docker:" + id,
-		"0::/docker/" + id + "/docker/" + inner:                                                               "docker:" + inner,
-		"0::/system.slice/docker-" + id + ".scope/init.scope":                                                 "docker:" + id,
-		"0::/machine.slice/libpod-" + id + ".scope/container":                                                 "podman:" + id,
-		"0::/machine.slice/libpod-conmon-" + id + ".scope":                                                    "",
-		"0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1_2.slice/crio-" + id + ".scope": "cri-o:" + id,
-		"0::/kubepods.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id + ".scope":                  "containerd:" + id,
-		"0::/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:" + id:              "containerd:" + id,
-		"3:cpu:/kubepods/burstable/pod0a1b-22/" + id:                                                          "kubernetes:" + id,
-		"0::/machine.slice/systemd-nspawn@web.service/payload":                                                "systemd-nspawn:web",
-		`0::/machine.slice/machine-a\x2db.scope`:                                                              "machine:a-b",
-		"0::/lxc.payload.web/system.slice":                                                                    "lxc:web",
-		"4:memory:/lxc/web":                                                                                   "lxc:web",
-		"0::/lxc.monitor.web":                                                                                 "",
-		"0::/system.slice/docker-" + id[:63] + ".scope":                                                       "",
-		"0::/machine.slice/machine-\x1b[31m.scope":                                                            "",
+		"0::/user.slice/user-1000.slice/session-2.scope": "",
+		"0::/system.slice/docker-" + id +
+			".scope": "docker:" + id,
+		"5:devices:/docker/" +
+			id: "docker:" + id,
+		"0::/docker/" + id + "/docker/" +
+			inner: "docker:" + inner,
+		"0::/system.slice/docker-" + id +
+			".scope/init.scope": "docker:" + id,
+		"0::/machine.slice/libpod-" + id +
+			".scope/container": "podman:" + id,
+		"0::/machine.slice/libpod-conmon-" + id +
+			".scope": "",
+		"0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1_2.slice/crio-" + id +
+			".scope": "cri-o:" + id,
+		"0::/kubepods.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id +
+			".scope": "containerd:" + id,
+		"0::/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:" +
+			id: "containerd:" + id,
+		"3:cpu:/kubepods/burstable/pod0a1b-22/" + id:           "kubernetes:" + id,
+		"0::/machine.slice/systemd-nspawn@web.service/payload": "systemd-nspawn:web",
+		`0::/machine.slice/machine-a\x2db.scope`:               "machine:a-b",
+		"0::/lxc.payload.web/system.slice":                     "lxc:web",
+		"4:memory:/lxc/web":                                    "lxc:web",
+		"0::/lxc.monitor.web":                                  "",
+		"0::/system.slice/docker-" + id[:63] + ".scope":        "",
+		"0::/machine.slice/machine-\x1b[31m.scope":             "",
 	}
 	for line, want := range tests {
 		got, err := parseCgroup([]byte(line))
@@ -115,22 +127,26 @@ func TestParseEnviron(t *testing.T) {
 		"far too long": {strings.Repeat("C=1\x00", maxEnviron/4) + "A=1\x00", nil, false, ErrLimit},
 	}
 	for name, tc := range tests {
-		for kind, r := range map[string]io.Reader{"whole": strings.NewReader(tc.in), "halves": iotest.HalfReader(strings.NewReader(tc.in))} {
+		for kind, r := range map[string]io.Reader{"whole": strings.NewReader(tc.in),
+			"halves": iotest.HalfReader(strings.NewReader(tc.in))} {
 			e, err := parseEnviron(r, []string{"A", "LONG_NAME"})
 			if err != nil {
 				e = &environ{}
 			}
-			if d := cmp.Diff(tc.want, e.found); d != "" || !errors.Is(err, tc.wantErr) || e.broken != tc.broken {
+			if d := cmp.Diff(tc.want, e.found); d != "" || !errors.Is(err, tc.wantErr) ||
+				e.broken != tc.broken {
 				t.Errorf("%s, %s: broken %v, %v (-want +got):\n%s", name, kind, e.broken, err, d)
 			}
 		}
 	}
-	one, err := parseEnviron(iotest.OneByteReader(strings.NewReader("AB=0\x00A=1\x00")), []string{"A"})
+	one, err := parseEnviron(iotest.OneByteReader(strings.NewReader("AB=0\x00A=1\x00")),
+		[]string{"A"})
 	if err != nil || one.found["A"] != "1" || one.broken {
 		t.Errorf("byte by byte: %v, %v", one, err)
 	}
 	broken := errors.New("broken")
-	if got, err := parseEnviron(iotest.ErrReader(broken), nil); !errors.Is(err, broken) || got != nil {
+	if got, err := parseEnviron(iotest.ErrReader(broken), nil); !errors.Is(err, broken) ||
+		got != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -138,12 +154,14 @@ func TestParseEnviron(t *testing.T) {
 // What is printed of a process's state is the kernel's letter, and errors have no words of the
 // process.
 func TestStrings(t *testing.T) {
-	got := fmt.Sprint(Zombie, State(0), SeccompNone, SeccompStrict, SeccompFilter, Seccomp(9), EntryNOPs, EntryDetour, EntryUnknown)
+	got := fmt.Sprint(Zombie, State(0), SeccompNone, SeccompStrict, SeccompFilter, Seccomp(9),
+		EntryNOPs, EntryDetour, EntryUnknown)
 	if got != "Z ? none strict filter seccomp 9 NOPs detour unknown" {
 		t.Error(got)
 	}
 	err := lookError(7, "mem", unix.EACCES)
-	if err.Error() != "process 7: mem: "+ErrPermission.Error() || lookError(8, "x", err) != err || lookError(7, "x", nil) != nil {
+	if err.Error() != "process 7: mem: "+ErrPermission.Error() || lookError(8, "x", err) != err ||
+		lookError(7, "x", nil) != nil {
 		t.Error(err)
 	}
 }
@@ -156,18 +174,22 @@ func TestPrologueOfPower(t *testing.T) {
 		before, after string
 		want          Prologue
 	}{
-		"NOPs":         {nops, nop, Prologue{State: EntryNOPs, Single: true}},
-		"NOPs, TOC":    {nops, toc + nop, Prologue{State: EntryNOPs, Single: true, Landing: true}},
-		"detour":       {detour, "\xcc\xff\xff\x4b", Prologue{State: EntryDetour, Target: 0x1122334455667788}},
-		"detour, TOC":  {detour, toc + "\xc4\xff\xff\x4b", Prologue{State: EntryDetour, Target: 0x1122334455667788, Landing: true}},
-		"taken back":   {detour, nop, Prologue{State: EntryNOPs, Single: true, Stale: 0x1122334455667788}},
+		"NOPs":      {nops, nop, Prologue{State: EntryNOPs, Single: true}},
+		"NOPs, TOC": {nops, toc + nop, Prologue{State: EntryNOPs, Single: true, Landing: true}},
+		"detour": {detour, "\xcc\xff\xff\x4b", Prologue{State: EntryDetour,
+			Target: 0x1122334455667788}},
+		"detour, TOC": {detour, toc + "\xc4\xff\xff\x4b", Prologue{State: EntryDetour,
+			Target: 0x1122334455667788, Landing: true}},
+		"taken back": {detour, nop, Prologue{State: EntryNOPs, Single: true,
+			Stale: 0x1122334455667788}},
 		"other branch": {detour, "\xc8\xff\xff\x4b", Prologue{}},
 		"no NOPs":      {nops[4:] + std, nop, Prologue{}},
 	}
 	for name, tc := range tests {
 		m := forged.Memory{0x1000: []byte(tc.before + tc.after + strings.Repeat(std, 3))}
 		got, err := readPrologue(m, 0x1000+52, "ppc64le")
-		if d := cmp.Diff(&tc.want, got, cmpopts.IgnoreFields(Prologue{}, "Before", "After")); err != nil || d != "" {
+		if d := cmp.Diff(&tc.want, got,
+			cmpopts.IgnoreFields(Prologue{}, "Before", "After")); err != nil || d != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
 		}
 	}

@@ -40,8 +40,10 @@ type Prologue struct {
 	Target uint64 // of a detour
 	// Stale is the target of a detour that was taken back: the jump before the entry is still
 	// there, and nothing leads to it any more. libpulp leaves it so. 0 if there is none.
-	Stale   uint64
-	Landing bool // the entry begins with endbr64, and the NOPs or the jump are behind it; on ppc64le, with the TOC's setup
+	Stale uint64
+	// the entry begins with endbr64, and the NOPs or the jump are behind it; on ppc64le, with the
+	// TOC's setup
+	Landing bool
 	// Single says that the NOP at the entry is one instruction, so that no thread can stand within
 	// it. On x86_64 gcc makes two of one byte each.
 	Single bool
@@ -67,21 +69,25 @@ var entryFormats = map[symtab.Arch]entryFormat{symtab.X86_64: entryX86, symtab.P
 // The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address
 // that no function can have, or [ulp.ErrUnsupported] for an architecture that is not known.
 func (m *Memory) Prologue(ctx context.Context, addr uint64, arch symtab.Arch) (*Prologue, error) {
-	return with(ctx, m, "function entry", func() (*Prologue, error) { return readPrologue(reader{m}, addr, arch) })
+	return with(ctx, m, "function entry", func() (*Prologue, error) {
+		return readPrologue(reader{m}, addr, arch)
+	})
 }
 
 func readPrologue(r rtld.Reader, addr uint64, arch symtab.Arch) (*Prologue, error) {
 	f, ok := entryFormats[arch]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%w: function entries of architecture %q", symtab.ErrUnsupported, arch)
+		return nil, fmt.Errorf("%w: function entries of architecture %q", symtab.ErrUnsupported,
+			arch)
 	case addr < uint64(f.before) || addr%f.align != 0:
 		return nil, malformed("no function can be at %#x", addr)
 	}
 	b := make([]byte, f.before+f.after)
 	n, err := r.ReadAt(b, addr-uint64(f.before))
 	if err != nil && (!errors.Is(err, ErrUnreadable) || n <= f.before) {
-		if n, err = r.ReadAt(b[f.before:], addr); n == 0 || !errors.Is(err, ErrUnreadable) && err != nil {
+		if n, err = r.ReadAt(b[f.before:], addr); n == 0 || !errors.Is(err, ErrUnreadable) &&
+			err != nil {
 			return nil, err
 		}
 		// What is before the entry cannot be read: there are no NOPs.

@@ -13,7 +13,8 @@ const (
 	powerSaveR5 = 0xf8a1_fff8 // std r5,-8(r1): the first instruction of the detour
 )
 
-var entryPower = entryFormat{before: powerBefore, after: powerTOC + 4, align: 4, decode: decodePower}
+var entryPower = entryFormat{before: powerBefore, after: powerTOC + 4, align: 4,
+	decode: decodePower}
 
 func decodePower(p *Prologue, _ uint64) {
 	off := 0

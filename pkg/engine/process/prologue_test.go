@@ -21,20 +21,26 @@ const (
 )
 
 func TestPrologue(t *testing.T) {
-	plain, landing := library(t, idA, "-fcf-protection=none"), library(t, idA, "-fcf-protection=full")
+	plain, landing := library(t, idA, "-fcf-protection=none"),
+		library(t, idA, "-fcf-protection=full")
 	type prologue = process.Prologue
 	tests := map[string]struct {
 		lib   string
 		bytes string // written from 14 bytes before the function on
 		want  prologue
 	}{
-		"two NOPs":              {plain, "", prologue{State: process.EntryNOPs}},
-		"two NOPs, endbr64":     {landing, "", prologue{State: process.EntryNOPs, Landing: true}},
-		"one NOP":               {plain, nops14 + "6690", prologue{State: process.EntryNOPs, Single: true}},
-		"one NOP, endbr64":      {landing, nops14 + endbr + "6690", prologue{State: process.EntryNOPs, Single: true, Landing: true}},
-		"detour":                {plain, jump + "ebf0", prologue{State: process.EntryDetour, Target: target64}},
-		"detour, endbr64":       {landing, jump + endbr + "ebec", prologue{State: process.EntryDetour, Target: target64, Landing: true}},
-		"taken back":            {plain, jump + "6690", prologue{State: process.EntryNOPs, Single: true, Stale: target64}},
+		"two NOPs":          {plain, "", prologue{State: process.EntryNOPs}},
+		"two NOPs, endbr64": {landing, "", prologue{State: process.EntryNOPs, Landing: true}},
+		"one NOP": {plain, nops14 + "6690",
+			prologue{State: process.EntryNOPs, Single: true}},
+		"one NOP, endbr64": {landing, nops14 + endbr + "6690",
+			prologue{State: process.EntryNOPs, Single: true, Landing: true}},
+		"detour": {plain, jump + "ebf0", prologue{State: process.EntryDetour,
+			Target: target64}},
+		"detour, endbr64": {landing, jump + endbr + "ebec",
+			prologue{State: process.EntryDetour, Target: target64, Landing: true}},
+		"taken back": {plain, jump + "6690", prologue{State: process.EntryNOPs,
+			Single: true, Stale: target64}},
 		"jump without a target": {plain, nops14 + "ebf0", prologue{}},
 		"jump elsewhere":        {plain, jump + "ebf1", prologue{}},
 		"jump for no endbr64":   {landing, jump + endbr + "ebf0", prologue{Landing: true}},
@@ -49,14 +55,17 @@ func TestPrologue(t *testing.T) {
 				args = []string{"patch", tc.lib, "value", tc.bytes}
 			}
 			target := start(t, args...)
-			got, err := memory(t, target.pid).Prologue(t.Context(), uint64(target.word), symtab.X86_64)
+			got, err := memory(t, target.pid).Prologue(t.Context(), uint64(target.word),
+				symtab.X86_64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(&tc.want, got, cmpopts.IgnoreFields(prologue{}, "Before", "After")); d != "" {
+			if d := cmp.Diff(&tc.want, got,
+				cmpopts.IgnoreFields(prologue{}, "Before", "After")); d != "" {
 				t.Errorf("Prologue (-want +got):\n%s", d)
 			}
-			if all := hex.EncodeToString(got.Before) + hex.EncodeToString(got.After); !strings.HasPrefix(all, tc.bytes) || len(all) != 40 {
+			if all := hex.EncodeToString(got.Before) +
+				hex.EncodeToString(got.After); !strings.HasPrefix(all, tc.bytes) || len(all) != 40 {
 				t.Errorf("bytes %s, want %s", all, tc.bytes)
 			}
 		})
@@ -77,7 +86,8 @@ func TestPrologueErrors(t *testing.T) {
 		"unaligned":    {uint64(target.word) | 1, symtab.PPC64LE, process.ErrMalformed},
 		"architecture": {uint64(target.word), symtab.AArch64, symtab.ErrUnsupported},
 	} {
-		if p, err := m.Prologue(t.Context(), tc.addr, tc.arch); !errors.Is(err, tc.want) || p != nil {
+		if p, err := m.Prologue(t.Context(), tc.addr, tc.arch); !errors.Is(err, tc.want) ||
+			p != nil {
 			t.Errorf("%s: %+v, %v, want %v", name, p, err, tc.want)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 //	ff 25 00 00 00 00    jmp *0(%rip)           libpulp, and lpbuild before it knew the others
 //	.quad TARGET
 //
-//	e9 DISTANCE          jmp TARGET             lpbuild: it reads no code, which may be execute-only
+//	e9 DISTANCE          jmp TARGET             lpbuild: reads no code, which may be execute-only
 //	90 (9 times)         nop
 //
 //	49 bb TARGET         movabs $TARGET, %r11   lpbuild, where TARGET is out of reach
@@ -34,7 +34,8 @@ var (
 	x86Loaded  = []byte{0x41, 0xff, 0xe3, 0x90}
 )
 
-var entryX86 = entryFormat{before: x86Before, after: x86Landing + x86Entry, align: 1, decode: decodeX86}
+var entryX86 = entryFormat{before: x86Before, after: x86Landing + x86Entry, align: 1,
+	decode: decodeX86}
 
 func decodeX86(p *Prologue, addr uint64) {
 	entry, back := p.After, byte(x86Before+x86Entry)
@@ -46,7 +47,8 @@ func decodeX86(p *Prologue, addr uint64) {
 	target := targetX86(p.Before, addr)
 	p.Single = bytes.Equal(entry, x86One)
 	switch {
-	case (p.Single || bytes.Equal(entry, x86Two)) && (target != 0 || bytes.Equal(p.Before, x86NOPs)):
+	case (p.Single || bytes.Equal(entry, x86Two)) &&
+		(target != 0 || bytes.Equal(p.Before, x86NOPs)):
 		p.State, p.Stale = EntryNOPs, target
 	case entry[0] == 0xeb && entry[1] == -back && target != 0:
 		p.State, p.Target = EntryDetour, target

@@ -54,7 +54,8 @@ func (q *queue) take(now time.Time, may func(owner) bool) *task {
 		}
 		for i := range r.lines {
 			l := r.lines[(r.next+i)%len(r.lines)]
-			if len(l.tasks) == 0 || !now.IsZero() && l.tasks[0].at.After(now) || may != nil && !may(l.owner) {
+			if len(l.tasks) == 0 || !now.IsZero() && l.tasks[0].at.After(now) || may != nil &&
+				!may(l.owner) {
 				continue
 			}
 			r.next = (r.next + i + 1) % len(r.lines)

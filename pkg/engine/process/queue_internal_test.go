@@ -12,7 +12,8 @@ func TestQueueOrder(t *testing.T) {
 	alice, bob := account{uid: 1000}, account{uid: 1001}
 	var q queue
 	for pid, o := range []owner{
-		{ofUsers, alice}, {ofUsers, alice}, {ofUsers, alice}, {ofUsers, bob}, {elevated, bob}, {elevated, alice}, {class: ofRoot}, {class: ofRoot},
+		{ofUsers, alice}, {ofUsers, alice}, {ofUsers, alice}, {ofUsers, bob}, {elevated, bob},
+		{elevated, alice}, {class: ofRoot}, {class: ofRoot},
 	} {
 		q.put(&task{pid: pid, owner: o})
 	}
@@ -51,7 +52,8 @@ func TestQueueFull(t *testing.T) {
 	for ; !q.full(who(n)) && n < 2*maxAllWaiting; n++ {
 		q.put(&task{owner: who(n)})
 	}
-	if n != maxAllWaiting || !q.full(owner{elevated, account{uid: 7}}) || q.full(owner{class: ofRoot}) {
+	if n != maxAllWaiting || !q.full(owner{elevated, account{uid: 7}}) ||
+		q.full(owner{class: ofRoot}) {
 		t.Errorf("full after %d tasks", n)
 	}
 	q = queue{}

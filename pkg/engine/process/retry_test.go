@@ -40,9 +40,10 @@ func TestScanRetry(t *testing.T) {
 		}
 	}
 	o := process.ScanOptions{PIDs: pids, Workers: 1}
-	err := process.ScanRetry(ctx, o, func(ctx context.Context, p *process.Process, _ error) *process.Later {
-		return again(p.PID)(ctx)
-	})
+	err := process.ScanRetry(ctx, o,
+		func(ctx context.Context, p *process.Process, _ error) *process.Later {
+			return again(p.PID)(ctx)
+		})
 	if err != nil { // all were begun
 		t.Error(err)
 	}
@@ -72,7 +73,8 @@ func TestScanRetryTime(t *testing.T) {
 		return &process.Later{Pause: time.Hour, Visit: again}
 	}
 	o := process.ScanOptions{PIDs: []int{c.pid}, Timeout: 20 * time.Millisecond}
-	err := process.ScanRetry(t.Context(), o, func(ctx context.Context, _ *process.Process, _ error) *process.Later { return again(ctx) })
+	err := process.ScanRetry(t.Context(), o,
+		func(ctx context.Context, _ *process.Process, _ error) *process.Later { return again(ctx) })
 	if err != nil || visits != 1 || !over {
 		t.Errorf("%v: %d visits, over: %v", err, visits, over)
 	}
@@ -96,12 +98,14 @@ func TestScanUnbegun(t *testing.T) {
 	}
 	order, err := scan(ctx, cancel)
 	e, ok := errors.AsType[*process.UnbegunError](err)
-	if !ok || !errors.Is(err, context.Canceled) || !slices.Equal(order, pids[:2]) || !slices.Equal(e.PIDs, pids[2:]) {
+	if !ok || !errors.Is(err, context.Canceled) || !slices.Equal(order, pids[:2]) ||
+		!slices.Equal(e.PIDs, pids[2:]) {
 		t.Fatalf("%v, %v, %+v", order, err, e)
 	}
 	o.First = e.PIDs
 	order, err = scan(t.Context(), func() {})
-	if want := append(slices.Clone(pids[2:]), pids[:2]...); err != nil || !slices.Equal(order, want) {
+	if want := append(slices.Clone(pids[2:]), pids[:2]...); err != nil ||
+		!slices.Equal(order, want) {
 		t.Errorf("%v, %v, want %v", order, err, want)
 	}
 }
@@ -126,13 +130,16 @@ func TestScanOrder(t *testing.T) {
 	}
 	hidden := compile(t, "hidden.c", "-static")
 	as := func(uid string, argv ...string) int {
-		return begin(append([]string{"setpriv", "--reuid=" + uid, "--regid=" + uid, "--clear-groups"}, argv...)...)
+		return begin(append([]string{"setpriv", "--reuid=" + uid, "--regid=" + uid,
+			"--clear-groups"}, argv...)...)
 	}
 	pids := []int{
 		as("4711", "sleep", "1000"),
 		as("4711", hidden), // not dumpable: its files in proc are root's
-		as("4711", "unshare", "--user", "sh", "-c", "sleep 1000; exit"),       // all capabilities, in its own namespace
-		as("4711", "unshare", "--user", "-r", "sh", "-c", "sleep 1000; exit"), // root, in its own namespace
+		// all capabilities, in its own namespace
+		as("4711", "unshare", "--user", "sh", "-c", "sleep 1000; exit"),
+		// root, in its own namespace
+		as("4711", "unshare", "--user", "-r", "sh", "-c", "sleep 1000; exit"),
 		as("4712", "sleep", "1000"),
 		begin("setpriv", "--ruid=4713", "--euid=0", "--clear-groups", "sleep", "1000"),
 		begin("sleep", "1000"),
@@ -140,11 +147,13 @@ func TestScanOrder(t *testing.T) {
 	for _, pid := range pids {
 		waitProgram(t, pid)
 	}
-	want := []int{pids[6], pids[5], pids[0], pids[4], pids[2], pids[3], pids[1]} // pids[1] comes back from root's
+	// pids[1] comes back from root's
+	want := []int{pids[6], pids[5], pids[0], pids[4], pids[2], pids[3], pids[1]}
 	var order []int
-	err := process.Scan(t.Context(), process.ScanOptions{PIDs: pids, Workers: 1}, func(_ context.Context, p *process.Process, _ error) {
-		order = append(order, p.PID)
-	})
+	err := process.Scan(t.Context(), process.ScanOptions{PIDs: pids, Workers: 1},
+		func(_ context.Context, p *process.Process, _ error) {
+			order = append(order, p.PID)
+		})
 	if err != nil || !slices.Equal(order, want) {
 		t.Errorf("%v, order %v, want %v of %v", err, order, want, pids)
 	}
@@ -154,7 +163,8 @@ func TestScanOrder(t *testing.T) {
 func waitProgram(t *testing.T, pid int) {
 	t.Helper()
 	for range 1000 {
-		if p, err := process.Look(t.Context(), pid, process.Options{}); err == nil && p.Name != "setpriv" && p.Name != "unshare" {
+		if p, err := process.Look(t.Context(), pid, process.Options{}); err == nil &&
+			p.Name != "setpriv" && p.Name != "unshare" {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -12,8 +12,9 @@ import (
 // ScanOptions are the choices of Scan. The zero value works.
 type ScanOptions struct {
 	Options
-	PIDs    []int         // the processes; default: all
-	First   []int         // those that are begun before others of the same user: an earlier scan did not reach them
+	PIDs []int // the processes; default: all
+	// those that are begun before others of the same user: an earlier scan did not reach them
+	First   []int
 	Workers int           // visits at the same time; default: twice the number of CPUs
 	Timeout time.Duration // for each process, from its first visit on; default 10 s
 
@@ -77,7 +78,8 @@ func (e *UnbegunError) Unwrap() error { return e.Err }
 //
 // The error is an [*UnbegunError] with the cause of ctx's end or with [ErrForking], that of
 // [Options.CheckProc], or that of reading the root of proc.
-func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
+func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process,
+	err error)) error {
 	return ScanRetry(ctx, o, func(ctx context.Context, p *Process, err error) *Later {
 		visit(ctx, p, err)
 		return nil
@@ -92,7 +94,8 @@ const retryShare = 4
 // ScanRetry is Scan for visits that may have to be repeated. First visits go before all others but
 // for one turn in four: processes that their users keep from being patched do not delay those of
 // others.
-func ScanRetry(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error) *Later) error {
+func ScanRetry(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process,
+	err error) *Later) error {
 	if err := o.CheckProc(); err != nil {
 		return err
 	}
@@ -136,15 +139,16 @@ type task struct {
 	next     *Later // what the visit has returned
 }
 
-func newScan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error) *Later) *scan {
+func newScan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process,
+	err error) *Later) *scan {
 	if o.Workers <= 0 {
 		o.Workers = 2 * runtime.GOMAXPROCS(0)
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	return &scan{ctx: ctx, o: o, visit: visit, owners: newOwners(o.root()), busy: map[account]int{}, ended: make(chan *task, o.Workers),
-		new: newcomers{seen: map[int]uint64{}}}
+	return &scan{ctx: ctx, o: o, visit: visit, owners: newOwners(o.root()), busy: map[account]int{},
+		ended: make(chan *task, o.Workers), new: newcomers{seen: map[int]uint64{}}}
 }
 
 // run visits all processes, again those that want it, and those that begin meanwhile, until nothing
@@ -337,7 +341,8 @@ func (s *scan) end(t *task) {
 	}
 	if t.slow {
 		s.slow[t.owner.budget()]--
-		s.new.early = s.new.early && t.again != nil // its children may have come after the early listing
+		// its children may have come after the early listing
+		s.new.early = s.new.early && t.again != nil
 	}
 	if !t.unsorted {
 		s.note(t)

@@ -55,7 +55,8 @@ func TestScanNamed(t *testing.T) {
 	a, gone := start(t), start(t)
 	gone.stop()
 	found, errs := scan(t, process.ScanOptions{PIDs: []int{a.pid, gone.pid}})
-	if len(found) != 1 || found[a.pid] == nil || len(errs) != 1 || !errors.Is(errs[gone.pid], process.ErrGone) {
+	if len(found) != 1 || found[a.pid] == nil || len(errs) != 1 ||
+		!errors.Is(errs[gone.pid], process.ErrGone) {
 		t.Errorf("Scan: %v, %v", found, errs)
 	}
 	if found, errs := scan(t, process.ScanOptions{PIDs: []int{}}); len(found)+len(errs) != 0 {
@@ -97,7 +98,8 @@ func TestScanSlowVisits(t *testing.T) {
 		defer mu.Unlock()
 		last = max(last, time.Since(begin))
 	})
-	if took := time.Since(begin); err != nil || last > 600*time.Millisecond || took < time.Second || took > 3*time.Second {
+	if took := time.Since(begin); err != nil || last > 600*time.Millisecond || took < time.Second ||
+		took > 3*time.Second {
 		t.Errorf("Scan: %v; the last quick visit after %v, all after %v", err, last, took)
 	}
 }
@@ -111,21 +113,23 @@ func TestScanRestless(t *testing.T) {
 	seen := 0
 	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); {
 		var mu sync.Mutex
-		err := process.Scan(t.Context(), process.ScanOptions{}, func(ctx context.Context, p *process.Process, err error) {
-			if err == nil {
-				_, err = p.Libraries(ctx)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-				seen++
-			case errors.Is(err, process.ErrGone), errors.Is(err, process.ErrChanged), errors.Is(err, process.ErrNoMemory),
-				errors.Is(err, process.ErrPermission):
-			default:
-				t.Errorf("visit: %v", err)
-			}
-		})
+		err := process.Scan(t.Context(), process.ScanOptions{},
+			func(ctx context.Context, p *process.Process, err error) {
+				if err == nil {
+					_, err = p.Libraries(ctx)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					seen++
+				case errors.Is(err, process.ErrGone), errors.Is(err, process.ErrChanged),
+					errors.Is(err, process.ErrNoMemory),
+					errors.Is(err, process.ErrPermission):
+				default:
+					t.Errorf("visit: %v", err)
+				}
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +186,8 @@ func tinyProcesses(b *testing.B, n int) []int {
 // BenchmarkScan is what "status" does: looking at every process and reading the build-ids of its
 // libraries.
 func BenchmarkScan(b *testing.B) {
-	for _, count := range []int{benchtest.Size(200, 10), benchtest.Size(1000, 50), benchtest.Size(4000, 200)} {
+	for _, count := range []int{benchtest.Size(200, 10), benchtest.Size(1000, 50),
+		benchtest.Size(4000, 200)} {
 		b.Run(strconv.Itoa(count), func(b *testing.B) {
 			pids := tinyProcesses(b, count)
 			runtime.GC()
@@ -191,23 +196,24 @@ func BenchmarkScan(b *testing.B) {
 			for b.Loop() {
 				var mu sync.Mutex
 				with := 0
-				err := process.Scan(b.Context(), process.ScanOptions{PIDs: pids}, func(ctx context.Context, p *process.Process, err error) {
-					if err != nil {
-						b.Error(err)
-						return
-					}
-					list, err := p.Libraries(ctx)
-					if err != nil {
-						b.Error(err)
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					for _, l := range list {
-						if l.SONAME == "libtest.so.1" && len(l.BuildID) == 20 {
-							with++
+				err := process.Scan(b.Context(), process.ScanOptions{PIDs: pids},
+					func(ctx context.Context, p *process.Process, err error) {
+						if err != nil {
+							b.Error(err)
+							return
 						}
-					}
-				})
+						list, err := p.Libraries(ctx)
+						if err != nil {
+							b.Error(err)
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						for _, l := range list {
+							if l.SONAME == "libtest.so.1" && len(l.BuildID) == 20 {
+								with++
+							}
+						}
+					})
 				if err != nil || with != count {
 					b.Fatalf("%v; %d of %d processes have the library", err, with, count)
 				}
@@ -223,9 +229,10 @@ func BenchmarkScan(b *testing.B) {
 // mounted.
 func TestScanNoProc(t *testing.T) {
 	root := t.TempDir()
-	err := process.Scan(t.Context(), process.ScanOptions{Options: process.Options{Root: root}}, func(context.Context, *process.Process, error) {
-		t.Error("a process in an empty folder")
-	})
+	err := process.Scan(t.Context(), process.ScanOptions{Options: process.Options{Root: root}},
+		func(context.Context, *process.Process, error) {
+			t.Error("a process in an empty folder")
+		})
 	if !errors.Is(err, process.ErrNoProc) || err.Error() != root+": "+process.ErrNoProc.Error() {
 		t.Errorf("error is %v, want ErrNoProc", err)
 	}

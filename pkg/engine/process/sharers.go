@@ -25,15 +25,17 @@ import (
 // memory of another one but a child, when it is made. So later questions are about the tasks that
 // were made since, one by one.
 type Sharers struct {
-	mu      sync.Mutex
-	known   []int         // a thread of each process that was there: the first one unless that had ended
+	mu sync.Mutex
+	// a thread of each process that was there: the first one unless that had ended
+	known   []int
 	sharing map[int][]int // of those, the others that had the same memory
 	silent  []int         // of those that were put in order, who did not answer
-	young   []int         // numbers of all tasks since, and of the last before that had no place in the order
-	last    int           // the number of the last task
-	asked   bool          // before
-	tried   bool          // to put those that are known in order
-	root    string        // where proc is mounted, for tests; default procRoot
+	// numbers of all tasks since, and of the last before that had no place in the order
+	young []int
+	last  int    // the number of the last task
+	asked bool   // before
+	tried bool   // to put those that are known in order
+	root  string // where proc is mounted, for tests; default procRoot
 }
 
 const (
@@ -212,7 +214,8 @@ func sharesStill(pid, tid, other int) (bool, error) {
 	if !sleeps(other) {
 		return sameMemory(other, tid) && !isThread(pid, other), nil
 	}
-	same, err := sameMemoryWithin(silentLeast, tid, other) // it is within exec, or only a parent after vfork
+	// it is within exec, or only a parent after vfork
+	same, err := sameMemoryWithin(silentLeast, tid, other)
 	if errors.Is(err, ErrSilent) {
 		return false, fmt.Errorf("process %d: %w", other, err)
 	}
@@ -235,7 +238,8 @@ func (s *Sharers) update(c *comparer) error {
 
 // all lists all processes. After an error, the next question lists them again.
 func (s *Sharers) all(c *comparer, last int) error {
-	s.known, s.sharing, s.silent, s.young, s.last, s.tried = []int{}, nil, nil, s.young[:0], last, false
+	s.known, s.sharing, s.silent, s.young, s.last, s.tried = []int{}, nil, nil, s.young[:0], last,
+		false
 	for i := unready - 1; i >= 0; i-- {
 		tid := last - i
 		if tid <= 0 { // numbers have begun again
@@ -362,7 +366,8 @@ func (p *Process) liveThread() (int, error) {
 // "task", which costs a fifth of reading its state.
 func liveThreadOf(proc string, root, pid int) (int, error) {
 	var st unix.Stat_t
-	if err := unix.Fstatat(root, strconv.Itoa(pid)+"/task", &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Nlink == 3 {
+	if err := unix.Fstatat(root, strconv.Itoa(pid)+"/task", &st,
+		unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Nlink == 3 {
 		return pid, nil
 	}
 	d, err := openDir(proc, pid)

@@ -22,13 +22,15 @@ func TestSharersUnknown(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "task", "1", "more"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(dir, "task", "2"), 0o755); err != nil { // several threads, and a state that makes no sense
+	if err := os.Mkdir(filepath.Join(dir, "task", "2"), 0o755); err != nil {
+		// several threads, and a state that makes no sense
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "stat"), []byte("garbled\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for root, want := range map[string]error{"/nowhere": unix.ENOENT, empty: ErrNoProc, broken: ErrMalformed} {
+	for root, want := range map[string]error{"/nowhere": unix.ENOENT, empty: ErrNoProc,
+		broken: ErrMalformed} {
 		s := Sharers{root: root}
 		for range 2 { // the second time, too
 			if other, _, err := s.With(self); other != 0 || !errors.Is(err, want) {

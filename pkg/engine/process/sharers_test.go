@@ -17,7 +17,8 @@ import (
 
 // sharerKinds are the ways in which testdata/sharer.c makes another task, and whether that is a
 // process with its memory.
-var sharerKinds = map[string]bool{"child": true, "sibling": true, "orphan": true, "thread": false, "fork": false}
+var sharerKinds = map[string]bool{"child": true, "sibling": true, "orphan": true, "thread": false,
+	"fork": false}
 
 // startSharer starts testdata/sharer.c. make lets it make another task, and returns its number.
 func startSharer(t *testing.T, kind string) (pid int, make func() int) {
@@ -88,7 +89,10 @@ func TestSharers(t *testing.T) {
 				return
 			}
 			end(made)
-			targettest.Await(t, "its end", func() bool { other, _, _ := kept.With(look(t, pid)); return other == 0 })
+			targettest.Await(t, "its end", func() bool {
+				other, _, _ := kept.With(look(t, pid))
+				return other == 0
+			})
 		})
 	}
 }
@@ -143,7 +147,8 @@ func TestSharersAmongExec(t *testing.T) {
 func setLastTask(t *testing.T, n int) {
 	t.Helper()
 	if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(n)), 0); err != nil {
-		t.Skipf("needs root, and a kernel that lets it choose the number of the next process: %v", err)
+		t.Skipf("needs root, and a kernel that lets it choose the number of the next process: %v",
+			err)
 	}
 }
 

@@ -17,7 +17,8 @@ func (m *Memory) Started(ctx context.Context, libraries []*rtld.Library) error {
 	_, err := with(ctx, m, "dynamic loader", func() (struct{}, error) {
 		a, err := m.dir.auxv()
 		if err == nil && !a.bits32 { // nothing of that is ever patched
-			err = rtld.CheckStarted(reader{m}, libraries, a.loader(), func() ([]*rtld.Library, error) { return m.libraries(ctx) })
+			err = rtld.CheckStarted(reader{m}, libraries, a.loader(),
+				func() ([]*rtld.Library, error) { return m.libraries(ctx) })
 		}
 		if intact := m.intact(); intact != nil {
 			err = intact

@@ -32,7 +32,8 @@ func TestStartedSince(t *testing.T) {
 		if err == nil {
 			libraries, err = m.Libraries(t.Context())
 		}
-		return err == nil && slices.ContainsFunc(libraries, libc) && m.Started(t.Context(), libraries) == nil
+		return err == nil && slices.ContainsFunc(libraries, libc) &&
+			m.Started(t.Context(), libraries) == nil
 	})
 	defer m.Close()
 	before := slices.DeleteFunc(slices.Clone(libraries), libc)

@@ -49,7 +49,8 @@ func TestSymbols(t *testing.T) {
 			s, addr := symbols(t, library(t, idA, "-Wl,--no-as-needed", "-Wl,--hash-style="+style))
 			got, err := s.Lookup(t.Context(), "value", "")
 			want := rtld.Symbol{Name: "value", Type: elf.STT_FUNC, Bind: elf.STB_GLOBAL, Addr: addr}
-			if d := cmp.Diff(want, got, cmpopts.IgnoreFields(rtld.Symbol{}, "Size")); err != nil || d != "" || got.Size == 0 {
+			if d := cmp.Diff(want, got, cmpopts.IgnoreFields(rtld.Symbol{}, "Size")); err != nil ||
+				d != "" || got.Size == 0 {
 				t.Errorf("Lookup(value): %v, size %d (-want +got):\n%s", err, got.Size, d)
 			}
 			for _, name := range []string{"nothing", "", "valu", "value2", "strlen"} {
@@ -57,11 +58,14 @@ func TestSymbols(t *testing.T) {
 					t.Errorf("Lookup(%q): %v, %v, want ErrNoSymbol", name, sym, err)
 				}
 			}
-			if l, err := s.Lookup(t.Context(), "local", ""); err != nil || l.Type != elf.STT_TLS || l.Addr != 0 {
+			if l, err := s.Lookup(t.Context(), "local", ""); err != nil || l.Type != elf.STT_TLS ||
+				l.Addr != 0 {
 				t.Errorf("Lookup(local): %+v, %v", l, err)
 			}
 			several, err := s.LookupAll(t.Context(), "value", "nothing", "counter")
-			if d := cmp.Diff([]string{"counter", "value"}, slices.Sorted(maps.Keys(several))); err != nil || d != "" || several["value"] != got {
+			if d := cmp.Diff([]string{"counter", "value"},
+				slices.Sorted(maps.Keys(several))); err != nil || d != "" ||
+				several["value"] != got {
 				t.Errorf("LookupAll: %v, %v (-want +got):\n%s", several, err, d)
 			}
 			var names []string
@@ -72,10 +76,12 @@ func TestSymbols(t *testing.T) {
 				names = append(names, sym.Name)
 			}
 			slices.Sort(names)
-			if d := cmp.Diff([]string{"counter", "indirect", "local", "value", "value_new", "value_old"}, names); d != "" {
+			if d := cmp.Diff([]string{"counter", "indirect", "local", "value", "value_new",
+				"value_old"}, names); d != "" {
 				t.Errorf("All (-want +got):\n%s", d)
 			}
-			if needed, err := s.Needed(t.Context()); err != nil || !slices.Contains(needed, "libc.so.6") {
+			if needed, err := s.Needed(t.Context()); err != nil ||
+				!slices.Contains(needed, "libc.so.6") {
 				t.Errorf("Needed: %v, %v", needed, err)
 			}
 		})
@@ -95,7 +101,8 @@ func TestSymbolVersions(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			got, err := s.Lookup(t.Context(), "versioned", tc.version)
-			if d := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(rtld.Symbol{}, "Type", "Bind", "Addr", "Size")); d != "" || err != nil {
+			if d := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(rtld.Symbol{}, "Type", "Bind",
+				"Addr", "Size")); d != "" || err != nil {
 				t.Errorf("Lookup: %v (-want +got):\n%s", err, d)
 			}
 		})
@@ -124,12 +131,15 @@ func TestSymbolsOfLibc(t *testing.T) {
 	}
 	count := 0
 	for _, sym := range file {
-		if sym.Section == elf.SHN_UNDEF || sym.Section == elf.SHN_ABS || elf.ST_TYPE(sym.Info) == elf.STT_TLS {
+		if sym.Section == elf.SHN_UNDEF || sym.Section == elf.SHN_ABS ||
+			elf.ST_TYPE(sym.Info) == elf.STT_TLS {
 			continue
 		}
 		got, err := s.Lookup(t.Context(), sym.Name, sym.Version)
-		if err != nil || got.Addr != sym.Value+l.Bias || got.Size != sym.Size || got.Hidden != sym.VersionIndex.IsHidden() {
-			t.Fatalf("Lookup(%s@%s): %+v, %v, want address %#x", sym.Name, sym.Version, got, err, sym.Value+l.Bias)
+		if err != nil || got.Addr != sym.Value+l.Bias || got.Size != sym.Size ||
+			got.Hidden != sym.VersionIndex.IsHidden() {
+			t.Fatalf("Lookup(%s@%s): %+v, %v, want address %#x", sym.Name, sym.Version, got, err,
+				sym.Value+l.Bias)
 		}
 		count++
 	}
@@ -149,10 +159,12 @@ func TestSymbolsOfLibc(t *testing.T) {
 
 func TestSymbols32Bits(t *testing.T) {
 	m := memory(t, start(t).pid)
-	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS32}); !errors.Is(err, symtab.ErrUnsupported) {
+	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS32}); !errors.Is(err,
+		symtab.ErrUnsupported) {
 		t.Errorf("Symbols: %v, want ErrUnsupported", err)
 	}
-	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS64}); !errors.Is(err, process.ErrMalformed) {
+	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS64}); !errors.Is(err,
+		process.ErrMalformed) {
 		t.Errorf("Symbols: %v, want ErrMalformed", err)
 	}
 }

@@ -38,7 +38,9 @@ func (p *Process) ThreadList(ctx context.Context) ([]Thread, error) {
 // Unfiltered reports whether there is a thread without a filter of system calls. Threads that end
 // meanwhile do not count.
 func (p *Process) Unfiltered(ctx context.Context) (bool, error) {
-	return p.anyThread(ctx, func(s *procfs.Status) bool { return Seccomp(s.Seccomp) == SeccompNone })
+	return p.anyThread(ctx, func(s *procfs.Status) bool {
+		return Seccomp(s.Seccomp) == SeccompNone
+	})
 }
 
 // Unshadowed reports whether there is a thread without a shadow stack, as far as the kernel tells.
@@ -65,7 +67,8 @@ func (p *Process) anyThread(ctx context.Context, is func(*procfs.Status) bool) (
 		for _, th := range list {
 			s, err := d.Status(th.TID)
 			switch {
-			case errors.Is(err, procfs.ErrGone), err == nil && (th.State == Zombie || th.State == Dead): // it makes no call
+			case errors.Is(err, procfs.ErrGone), err == nil &&
+				(th.State == Zombie || th.State == Dead): // it makes no call
 			case err != nil, is(s):
 				return err == nil, err
 			}

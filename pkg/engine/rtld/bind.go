@@ -63,11 +63,13 @@ func (s *Symbols) bind(r Reader, ref Reference) (Symbol, error) {
 func bindable(b []byte, ref Reference) bool {
 	section, kind := elf.SectionIndex(le.Uint16(b[6:])), elf.ST_TYPE(b[4])
 	switch kind {
-	case elf.STT_NOTYPE, elf.STT_OBJECT, elf.STT_FUNC, elf.STT_COMMON, elf.STT_TLS, elf.STT_GNU_IFUNC:
+	case elf.STT_NOTYPE, elf.STT_OBJECT, elf.STT_FUNC, elf.STT_COMMON, elf.STT_TLS,
+		elf.STT_GNU_IFUNC:
 	default:
 		return false
 	}
-	if section == elf.SHN_UNDEF && !ref.Entry || le.Uint64(b[8:]) == 0 && section != elf.SHN_ABS && kind != elf.STT_TLS {
+	if section == elf.SHN_UNDEF && !ref.Entry || le.Uint64(b[8:]) == 0 && section != elf.SHN_ABS &&
+		kind != elf.STT_TLS {
 		return false
 	}
 	return visible(b[5]) && elf.ST_BIND(b[4]) != elf.STB_LOCAL
@@ -76,8 +78,9 @@ func bindable(b []byte, ref Reference) bool {
 // raw makes a Symbol of a row, without its version.
 func (s *Symbols) raw(b []byte, name string) Symbol {
 	section := elf.SectionIndex(le.Uint16(b[6:]))
-	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]), Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:]),
-		Absolute: section == elf.SHN_ABS, Undefined: section == elf.SHN_UNDEF}
+	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]),
+		Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:]), Absolute: section == elf.SHN_ABS,
+		Undefined: section == elf.SHN_UNDEF}
 	if !sym.Absolute && sym.Type != elf.STT_TLS {
 		sym.Addr += s.l.Bias
 	}
@@ -88,7 +91,8 @@ func (s *Symbols) raw(b []byte, name string) Symbol {
 // have numbers in their library, the first of which are its own name (1) and the oldest one (2):
 // that is what a reference without a version means, since it may come from a time when there were
 // no others. newer says that it would only do if there is no other.
-func (s *Symbols) suits(r Reader, i uint64, sym *Symbol, ref Reference) (fits, newer bool, err error) {
+func (s *Symbols) suits(r Reader, i uint64, sym *Symbol, ref Reference) (fits, newer bool,
+	err error) {
 	if s.d.versym == 0 { // good for everyone
 		return true, false, nil
 	}

@@ -23,7 +23,8 @@ type Auxv struct {
 func FindLibraries(ctx context.Context, r Reader, maps []Mapping, a Auxv) ([]*Library, error) {
 	buf := heads.Get().(*[headSize]byte)
 	defer heads.Put(buf)
-	f := finder{r: r, maps: maps, next: nextOfFile(maps), taken: make([]bool, len(maps)), auxv: a, head: buf[:]}
+	f := finder{r: r, maps: maps, next: nextOfFile(maps), taken: make([]bool, len(maps)), auxv: a,
+		head: buf[:]}
 	var list []*Library
 	for i := range maps {
 		if f.taken[i] || maps[i].File == (FileID{}) || maps[i].Offset != 0 {
@@ -86,8 +87,8 @@ func nextOfFile(maps []Mapping) []int32 {
 // of it is mapped.
 func (f *finder) library(i int) (*Library, error) {
 	first := &f.maps[i]
-	l := &Library{Path: first.Path, Name: path.Base(first.Path), Deleted: first.Deleted, File: first.File,
-		Loader: f.auxv.Base != 0 && f.auxv.Base == first.Start}
+	l := &Library{Path: first.Path, Name: path.Base(first.Path), Deleted: first.Deleted,
+		File: first.File, Loader: f.auxv.Base != 0 && f.auxv.Base == first.Start}
 	im := &f.image
 	err := im.read(f.r, first, f.head)
 	switch {
@@ -99,7 +100,8 @@ func (f *finder) library(i int) (*Library, error) {
 		l.Problem = err
 		l.Segments = f.untilNext(i)
 	default:
-		l.Class, l.Machine, l.Type, l.Bias, l.ehFrame = im.class, im.machine, im.kind, im.bias, im.ehFrame
+		l.Class, l.Machine, l.Type, l.Bias, l.ehFrame = im.class, im.machine, im.kind, im.bias,
+			im.ehFrame
 		l.Main = f.auxv.Phdr != 0 && f.auxv.Phdr == im.phdrs
 		l.Segments = f.take(i, im)
 	}
@@ -148,5 +150,6 @@ func (f *finder) untilNext(i int) []Segment {
 }
 
 func segment(m *Mapping) Segment {
-	return Segment{Start: m.Start, End: m.End, Offset: m.Offset, Perm: m.Perm, File: m.File != FileID{}}
+	return Segment{Start: m.Start, End: m.End, Offset: m.Offset, Perm: m.Perm,
+		File: m.File != FileID{}}
 }

@@ -46,12 +46,14 @@ func FuzzImage(f *testing.F) {
 			for _, name := range []string{"trigger", "state", ""} {
 				for _, version := range []string{"", "V1"} {
 					sym, err := s.bind(m, Reference{Name: name, Version: version, Entry: true})
-					if err != nil && (sym != Symbol{} || !Local(err) && !errors.Is(err, ulp.ErrNoSymbol)) {
+					if err != nil && (sym != Symbol{} || !Local(err) &&
+						!errors.Is(err, ulp.ErrNoSymbol)) {
 						t.Fatal(sym, err)
 					}
 				}
 				sym, err := s.lookup(m, name, "")
-				if err != nil && (sym != Symbol{} || !Local(err) && !errors.Is(err, ulp.ErrNoSymbol)) {
+				if err != nil && (sym != Symbol{} || !Local(err) &&
+					!errors.Is(err, ulp.ErrNoSymbol)) {
 					t.Fatal(sym, err)
 				}
 			}

@@ -62,7 +62,8 @@ func openGNU(r Reader, l *Library, addr uint64) (*gnuTable, error) {
 	t := &gnuTable{l: l, bucketN: uint64(h[0]), first: uint64(h[1])}
 	t.buckets = addr + 16 + 8*uint64(h[2])
 	t.chain = t.buckets + 4*t.bucketN
-	if t.bucketN == 0 || t.bucketN > maxSymbols || t.first > maxSymbols || !l.Contains(t.buckets, 4*t.bucketN) {
+	if t.bucketN == 0 || t.bucketN > maxSymbols || t.first > maxSymbols ||
+		!l.Contains(t.buckets, 4*t.bucketN) {
 		return nil, malformed("GNU hash table outside of the image")
 	}
 	return t, nil
@@ -143,7 +144,8 @@ func openSysV(r Reader, l *Library, addr uint64) (*sysvTable, error) {
 		return nil, err
 	}
 	t := &sysvTable{l: l, buckets: addr + 8, bucketN: uint64(h[0]), chainN: uint64(h[1])}
-	if t.bucketN == 0 || t.bucketN > maxSymbols || t.chainN > maxSymbols || !l.Contains(t.buckets, 4*(t.bucketN+t.chainN)) {
+	if t.bucketN == 0 || t.bucketN > maxSymbols || t.chainN > maxSymbols ||
+		!l.Contains(t.buckets, 4*(t.bucketN+t.chainN)) {
 		return nil, malformed("hash table outside of the image")
 	}
 	return t, nil

@@ -25,7 +25,8 @@ func (m *LinkMaps) Implementation(ctx context.Context, b Binding) (uint64, error
 			return addr, err
 		}
 	}
-	return 0, fmt.Errorf("%q is an indirect function (IFUNC) that nothing in the process is bound to yet, so that its "+
+	return 0, fmt.Errorf("%q is an indirect function (IFUNC) that nothing in the process is "+
+		"bound to yet, so that its "+
 		"implementation is not known: %w", b.Symbol.Name, ErrUnresolved)
 }
 
@@ -38,7 +39,8 @@ func (m *LinkMaps) slotOf(ctx context.Context, l *Library, b Binding, own bool) 
 	} else if err != nil {
 		return 0, err
 	}
-	for _, t := range [][2]elf.DynTag{{elf.DT_JMPREL, elf.DT_PLTRELSZ}, {elf.DT_RELA, elf.DT_RELASZ}} {
+	for _, t := range [][2]elf.DynTag{{elf.DT_JMPREL, elf.DT_PLTRELSZ},
+		{elf.DT_RELA, elf.DT_RELASZ}} {
 		table, err := m.table(ctx, d, t[0], t[1], relaSize, maxRelocationBytes)
 		if errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnreadable) {
 			continue
@@ -54,7 +56,8 @@ func (m *LinkMaps) slotOf(ctx context.Context, l *Library, b Binding, own bool) 
 				continue
 			}
 			addr, err := m.word(ctx, slot)
-			if err == nil && addr != b.Symbol.Addr && b.Library.Executable(addr) && !m.waits(ctx, addr, row) {
+			if err == nil && addr != b.Symbol.Addr && b.Library.Executable(addr) &&
+				!m.waits(ctx, addr, row) {
 				return addr, nil
 			}
 		}
@@ -77,13 +80,15 @@ func (m *LinkMaps) waits(ctx context.Context, addr uint64, row int) bool {
 }
 
 // meant reports whether a relocation is of the indirect function.
-func (m *LinkMaps) meant(ctx context.Context, d *dynamicEntries, row []byte, b Binding, own bool) bool {
+func (m *LinkMaps) meant(ctx context.Context, d *dynamicEntries, row []byte, b Binding,
+	own bool) bool {
 	info := le.Uint64(row[8:])
 	switch elf.R_X86_64(uint32(info)) {
 	case elf.R_X86_64_IRELATIVE:
 		return own && d.l.Bias+le.Uint64(row[16:]) == b.Symbol.Addr
 	case elf.R_X86_64_JMP_SLOT, elf.R_X86_64_GLOB_DAT, elf.R_X86_64_64:
-		return !own && le.Uint64(row[16:]) == 0 && m.symbolName(ctx, d, info>>32, len(b.Symbol.Name)) == b.Symbol.Name &&
+		return !own && le.Uint64(row[16:]) == 0 &&
+			m.symbolName(ctx, d, info>>32, len(b.Symbol.Name)) == b.Symbol.Name &&
 			m.sameSymbol(ctx, d.l, info>>32, b)
 	}
 	return false

@@ -46,8 +46,10 @@ type layout struct {
 }
 
 var layouts = map[elf.Class]layout{
-	elf.ELFCLASS64: {header: 64, phentsize: 56, phoff: 32, phentOff: 54, phnum: 56, pOffset: 8, pVaddr: 16, pFilesz: 32, pMemsz: 40, word: 8},
-	elf.ELFCLASS32: {header: 52, phentsize: 32, phoff: 28, phentOff: 42, phnum: 44, pOffset: 4, pVaddr: 8, pFilesz: 16, pMemsz: 20, word: 4},
+	elf.ELFCLASS64: {header: 64, phentsize: 56, phoff: 32, phentOff: 54, phnum: 56, pOffset: 8,
+		pVaddr: 16, pFilesz: 32, pMemsz: 40, word: 8},
+	elf.ELFCLASS32: {header: 52, phentsize: 32, phoff: 28, phentOff: 42, phnum: 44, pOffset: 4,
+		pVaddr: 8, pFilesz: 16, pMemsz: 20, word: 4},
 }
 
 // get reads a number of an address's size.
@@ -72,7 +74,8 @@ func (im *image) read(r Reader, first *Mapping, head []byte) error {
 	case n < elf.EI_NIDENT+4, string(head[:4]) != elf.ELFMAG:
 		return errNotELF
 	}
-	*im = image{class: elf.Class(head[4]), head: head, at: first.Start, loads: im.loads[:0], notes: im.notes[:0]}
+	*im = image{class: elf.Class(head[4]), head: head, at: first.Start, loads: im.loads[:0],
+		notes: im.notes[:0]}
 	l, ok := layouts[im.class]
 	if !ok || elf.Data(head[5]) != elf.ELFDATA2LSB || n < l.header {
 		return malformed("ELF header")
@@ -133,8 +136,10 @@ func (im *image) segment(b []byte, l layout) error {
 	default:
 		return nil
 	}
-	s := span{addr: l.get(b[l.pVaddr:]), offset: l.get(b[l.pOffset:]), filesz: l.get(b[l.pFilesz:]), memsz: l.get(b[l.pMemsz:])}
-	if s.addr > maxAddress || s.offset > maxAddress || s.filesz > maxAddress || s.memsz > maxAddress {
+	s := span{addr: l.get(b[l.pVaddr:]), offset: l.get(b[l.pOffset:]), filesz: l.get(b[l.pFilesz:]),
+		memsz: l.get(b[l.pMemsz:])}
+	if s.addr > maxAddress || s.offset > maxAddress || s.filesz > maxAddress ||
+		s.memsz > maxAddress {
 		return malformed("program header with an address or size of 2^60 and more")
 	}
 	switch kind {
@@ -182,7 +187,8 @@ func (im *image) part(m *Mapping) (Segment, bool) {
 			}
 			continue
 		}
-		if m.Start-m.Offset == from-s.offset && m.Start >= pageDown(from) && m.Start < pageUp(from+s.filesz) && m.End <= im.run(i) {
+		if m.Start-m.Offset == from-s.offset && m.Start >= pageDown(from) &&
+			m.Start < pageUp(from+s.filesz) && m.End <= im.run(i) {
 			return segment(m), true
 		}
 	}

@@ -15,7 +15,8 @@ import (
 func fakeLibraries(t testing.TB, image []byte) (forged.Memory, []*Library, error) {
 	t.Helper()
 	m := forged.Memory{forged.Base: image}
-	text := fmt.Sprintf("%x-%x r-xp 00000000 fe:00 7    /lib/liar.so", uint64(forged.Base), forged.Base+pageUp(uint64(len(image))))
+	text := fmt.Sprintf("%x-%x r-xp 00000000 fe:00 7    /lib/liar.so", uint64(forged.Base),
+		forged.Base+pageUp(uint64(len(image))))
 	list, err := FindLibraries(t.Context(), m, mappings(t, text), Auxv{})
 	return m, list, err
 }
@@ -26,7 +27,8 @@ func mappings(t testing.TB, lines ...string) []Mapping {
 	var list []Mapping
 	text := strings.NewReader(strings.Join(lines, "\n") + "\n")
 	err := procfs.EachMapping(text, func(l *procfs.Mapping) error {
-		list = append(list, Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: Perm(l.Perm), File: FileID{l.Dev, l.Inode}, Path: string(l.Path)})
+		list = append(list, Mapping{Start: l.Start, End: l.End, Offset: l.Offset,
+			Perm: Perm(l.Perm), File: FileID{l.Dev, l.Inode}, Path: string(l.Path)})
 		return nil
 	})
 	if err != nil {
@@ -56,8 +58,10 @@ func TestLies(t *testing.T) {
 				t.Fatalf("%d libraries, %v", len(list), err)
 			}
 			l := list[0]
-			if !errors.Is(l.Problem, lie.Listed) || lie.Listed == nil && (string(l.BuildID) != "liarliarliarliarliar" || l.SONAME != "liar.so") {
-				t.Errorf("Problem %v, want %v; build-id %q, SONAME %q", l.Problem, lie.Listed, l.BuildID, l.SONAME)
+			if !errors.Is(l.Problem, lie.Listed) || lie.Listed == nil &&
+				(string(l.BuildID) != "liarliarliarliarliar" || l.SONAME != "liar.so") {
+				t.Errorf("Problem %v, want %v; build-id %q, SONAME %q", l.Problem, lie.Listed,
+					l.BuildID, l.SONAME)
 			}
 			if len(l.BuildID) == 0 && l.dynamic == nil {
 				return // nothing can be asked of it
@@ -78,7 +82,8 @@ func TestForgedVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sym, err := s.lookup(m, "state", "V1"); err != nil || sym.Addr != forged.Base+forged.Text+16 || sym.Size != 16 {
+	if sym, err := s.lookup(m, "state", "V1"); err != nil || sym.Addr != forged.Base+forged.Text+
+		16 || sym.Size != 16 {
 		t.Errorf("state: %+v, %v", sym, err)
 	}
 	if n, err := s.table.count(m); n != 3 || err != nil {
@@ -92,20 +97,28 @@ func TestForgedVersions(t *testing.T) {
 // Two images of the same file, and segments that only claim to belong together.
 func TestClaims(t *testing.T) {
 	image := forged.Library()
-	m := forged.Memory{forged.Base: image, forged.Base + 0x10000: image, forged.Base + 0x20000: forged.Library(forged.Change{56, 2, 0xffff})}
+	m := forged.Memory{forged.Base: image, forged.Base + 0x10000: image,
+		forged.Base + 0x20000: forged.Library(forged.Change{56, 2, 0xffff})}
 	maps := func(lines ...string) []Mapping { return mappings(t, lines...) }
 	tests := map[string]struct {
 		maps []Mapping
 		want string // the segments of each library
 	}{
-		"twice":             {maps("7f0000000000-7f0000002000 r-xp 00000000 fe:00 7 /a", "7f0000010000-7f0000012000 r-xp 00000000 fe:00 7 /a"), "1 1 "},
-		"split":             {maps("7f0000000000-7f0000001000 r--p 00000000 fe:00 7 /a", "7f0000001000-7f0000002000 r-xp 00001000 fe:00 7 /a"), "2 "},
-		"wrong offset":      {maps("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /a", "7f0000001000-7f0000002000 r-xp 00003000 fe:00 7 /a"), "1 "},
-		"other file inside": {maps("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /a", "7f0000001000-7f0000002000 r-xp 00001000 fe:00 8 /b"), "1 "},
-		"malformed": {maps("7f0000020000-7f0000021000 r--p 00000000 fe:00 7 /a", "7f0000021000-7f0000022000 rw-p 00000000 00:00 0",
-			"7f0000030000-7f0000032000 r-xp 00001000 fe:00 7 /a", "7f0000040000-7f0000041000 r-xp 00000000 fe:00 7 /a"), "2 1 "},
-		"no code":        {maps("7f0000000000-7f0000002000 r--p 00000000 fe:00 7 /a"), ""},
-		"behind the end": {maps("7f0000000000-7f0000002000 r-xp 00000000 fe:00 7 /a", "7f0000002000-7f0000003000 rw-p 00000000 00:00 0"), "1 "},
+		"twice": {maps("7f0000000000-7f0000002000 r-xp 00000000 fe:00 7 /a",
+			"7f0000010000-7f0000012000 r-xp 00000000 fe:00 7 /a"), "1 1 "},
+		"split": {maps("7f0000000000-7f0000001000 r--p 00000000 fe:00 7 /a",
+			"7f0000001000-7f0000002000 r-xp 00001000 fe:00 7 /a"), "2 "},
+		"wrong offset": {maps("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /a",
+			"7f0000001000-7f0000002000 r-xp 00003000 fe:00 7 /a"), "1 "},
+		"other file inside": {maps("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /a",
+			"7f0000001000-7f0000002000 r-xp 00001000 fe:00 8 /b"), "1 "},
+		"malformed": {maps("7f0000020000-7f0000021000 r--p 00000000 fe:00 7 /a",
+			"7f0000021000-7f0000022000 rw-p 00000000 00:00 0",
+			"7f0000030000-7f0000032000 r-xp 00001000 fe:00 7 /a",
+			"7f0000040000-7f0000041000 r-xp 00000000 fe:00 7 /a"), "2 1 "},
+		"no code": {maps("7f0000000000-7f0000002000 r--p 00000000 fe:00 7 /a"), ""},
+		"behind the end": {maps("7f0000000000-7f0000002000 r-xp 00000000 fe:00 7 /a",
+			"7f0000002000-7f0000003000 rw-p 00000000 00:00 0"), "1 "},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +136,8 @@ func TestClaims(t *testing.T) {
 
 // The kernel merges .bss with memory without a file that is mapped right behind it.
 func TestMergedBSS(t *testing.T) {
-	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800, memsz: 0x3800}}}
+	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800,
+		memsz: 0x3800}}}
 	for _, tc := range []struct {
 		m          Mapping
 		start, end uint64 // of the part; 0: none
@@ -144,7 +158,8 @@ func TestMergedBSS(t *testing.T) {
 // Code that was moved into memory without a file is still the image's, if it is where the image has
 // code.
 func TestMovedCode(t *testing.T) {
-	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800, memsz: 0x3800}}}
+	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800,
+		memsz: 0x3800}}}
 	exec := PermRead | PermExec
 	for _, tc := range []struct {
 		m    Mapping
@@ -167,7 +182,8 @@ func TestMovedCode(t *testing.T) {
 // segments make.
 func TestMergedSegments(t *testing.T) {
 	file := FileID{Inode: 1}
-	im := image{loads: []span{{addr: 0x403000, offset: 0x3000, filesz: 0x90, memsz: 0xa0}, {addr: 0x404000, offset: 0x4000, filesz: 0x3020, memsz: 0x3020},
+	im := image{loads: []span{{addr: 0x403000, offset: 0x3000, filesz: 0x90, memsz: 0xa0},
+		{addr: 0x404000, offset: 0x4000, filesz: 0x3020, memsz: 0x3020},
 		{addr: 0x409000, offset: 0x8000, filesz: 0x10, memsz: 0x10}}}
 	for _, tc := range []struct {
 		m    Mapping
@@ -180,7 +196,8 @@ func TestMergedSegments(t *testing.T) {
 		{Mapping{Start: 0x408000, End: 0x409000, Offset: 0x8000, File: file}, false},
 		{Mapping{Start: 0x409000, End: 0x40a000, Offset: 0x8000, File: file}, true},
 	} {
-		if s, ok := im.part(&tc.m); ok != tc.want || ok && (s.Start != tc.m.Start || s.End != tc.m.End) {
+		if s, ok := im.part(&tc.m); ok != tc.want || ok &&
+			(s.Start != tc.m.Start || s.End != tc.m.End) {
 			t.Errorf("%#x to %#x: %+v, %v", tc.m.Start, tc.m.End, s, ok)
 		}
 	}

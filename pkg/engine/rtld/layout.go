@@ -18,7 +18,8 @@ func LayOut(f io.ReaderAt, place uint64) ([]Mapping, error) {
 	}
 	lay := layouts[elf.ELFCLASS64]
 	count := int(le.Uint16(head[lay.phnum:]))
-	if string(head[:4]) != elf.ELFMAG || elf.Class(head[4]) != elf.ELFCLASS64 || elf.Data(head[5]) != elf.ELFDATA2LSB ||
+	if string(head[:4]) != elf.ELFMAG || elf.Class(head[4]) != elf.ELFCLASS64 ||
+		elf.Data(head[5]) != elf.ELFDATA2LSB ||
 		int(le.Uint16(head[lay.phentOff:])) != lay.phentsize || count > maxPhdrs {
 		return nil, malformed("not a library of 64 bits")
 	}
@@ -41,8 +42,9 @@ func LayOut(f io.ReaderAt, place uint64) ([]Mapping, error) {
 			return nil, ErrLimit
 		}
 		flags := elf.ProgFlag(le.Uint32(table[4:]))
-		m := Mapping{Start: pageDown(bias + addr), End: pageUp(bias + addr + filesz), Offset: pageDown(off), File: FileID{1, 1},
-			Perm: permIf(flags, elf.PF_R, PermRead) | permIf(flags, elf.PF_W, PermWrite) | permIf(flags, elf.PF_X, PermExec)}
+		m := Mapping{Start: pageDown(bias + addr), End: pageUp(bias + addr + filesz),
+			Offset: pageDown(off), File: FileID{1, 1}, Perm: permIf(flags, elf.PF_R, PermRead) |
+				permIf(flags, elf.PF_W, PermWrite) | permIf(flags, elf.PF_X, PermExec)}
 		if filesz > 0 {
 			maps = append(maps, m)
 		}

@@ -75,7 +75,8 @@ func (l *Library) rest(addr uint64) uint64 {
 
 // SameAs reports whether two looks at a library saw the same.
 func (l *Library) SameAs(other *Library) bool {
-	return l.Bias == other.Bias && slices.Equal(l.BuildID, other.BuildID) && slices.Equal(l.Segments, other.Segments)
+	return l.Bias == other.Bias && slices.Equal(l.BuildID, other.BuildID) &&
+		slices.Equal(l.Segments, other.Segments)
 }
 
 // Executable reports whether there is code at an address.

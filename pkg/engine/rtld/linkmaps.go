@@ -55,8 +55,8 @@ type LinkMaps struct {
 
 // NewLinkMaps returns the link maps of a process that has these libraries. facts may be nil.
 func NewLinkMaps(p Process, libs []*Library, facts Facts) *LinkMaps {
-	m := &LinkMaps{p: p, libs: libs, facts: facts, symbols: map[*Library]*Symbols{}, dyn: map[*Library]*dynamicEntries{},
-		copied: map[*Library][]exported{}}
+	m := &LinkMaps{p: p, libs: libs, facts: facts, symbols: map[*Library]*Symbols{},
+		dyn: map[*Library]*dynamicEntries{}, copied: map[*Library][]exported{}}
 	if i := slices.IndexFunc(libs, func(l *Library) bool { return l.Main }); i >= 0 {
 		m.main = libs[i]
 	}
@@ -117,14 +117,17 @@ func (m *LinkMaps) debug(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("the dynamic loader %q does not tell what it loaded: %w", m.libs[i].Name, ErrUnresolved)
+	return 0, fmt.Errorf("the dynamic loader %q does not tell what it loaded: %w", m.libs[i].Name,
+		ErrUnresolved)
 }
 
 // namespace matches a list with the libraries that are mapped.
 func (m *LinkMaps) namespace(ctx context.Context, entries []linkEntry) (Namespace, error) {
 	var space Namespace
 	for _, e := range entries {
-		i := slices.IndexFunc(m.libs, func(l *Library) bool { return l.Contains(e.dynamic, 16) && l.Bias == e.bias })
+		i := slices.IndexFunc(m.libs, func(l *Library) bool {
+			return l.Contains(e.dynamic, 16) && l.Bias == e.bias
+		})
 		if i < 0 {
 			if err := m.unknown(ctx, e); err != nil {
 				return nil, err
@@ -238,4 +241,6 @@ type contextReader struct {
 	p   Process
 }
 
-func (r contextReader) ReadAt(b []byte, addr uint64) (int, error) { return r.p.ReadAt(r.ctx, b, addr) }
+func (r contextReader) ReadAt(b []byte, addr uint64) (int, error) {
+	return r.p.ReadAt(r.ctx, b, addr)
+}

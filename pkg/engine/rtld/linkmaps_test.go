@@ -51,7 +51,8 @@ func relocated(kind elf.R_X86_64, more ...forged.Change) []forged.Change {
 	return append([]forged.Change{
 		{forged.Dynamic + 16*9, 8, uint64(elf.DT_RELA)}, forged.Dyn(9, forgeRela),
 		{forged.Dynamic + 16*10, 8, uint64(elf.DT_RELASZ)}, forged.Dyn(10, relaSize),
-		{forgeRela, 8, forgeSlot}, {forgeRela + 8, 8, uint64(kind) | 1<<32}, {forgeRela + 16, 8, forged.Text},
+		{forgeRela, 8, forgeSlot}, {forgeRela + 8, 8, uint64(kind) | 1<<32},
+		{forgeRela + 16, 8, forged.Text},
 		{forgeSlot, 8, forgeTo},
 	}, more...)
 }
@@ -80,7 +81,8 @@ func TestSeveralNames(t *testing.T) {
 		for range 100 {
 			m, l := forgedMaps(t, forged.Library(relocated(elf.R_X86_64_GLOB_DAT,
 				forged.Dyn(10, 2*relaSize),
-				forged.Change{forgeRela + relaSize, 8, forgeSlot + 8}, // another slot, of another name
+				// another slot, of another name
+				forged.Change{forgeRela + relaSize, 8, forgeSlot + 8},
 				forged.Change{forgeRela + relaSize + 8, 8, uint64(elf.R_X86_64_GLOB_DAT) | 2<<32},
 				forged.Change{forged.Symtab + 2*symbolSize + 8, 8, forged.Text},
 				forged.Change{forgeSlot + 8, 8, to})...))
@@ -108,7 +110,8 @@ func FuzzRelocations(f *testing.F) {
 		if at, err := m.Implementation(t.Context(), indirect(l)); err == nil && !l.Executable(at) {
 			t.Errorf("an indirect function at %#x", at)
 		}
-		if at, err := m.Variable(t.Context(), l, forged.Base+forged.Text); err == nil && !l.Contains(at, 1) {
+		if at, err := m.Variable(t.Context(), l, forged.Base+forged.Text); err == nil &&
+			!l.Contains(at, 1) {
 			t.Errorf("a variable at %#x", at)
 		}
 	})

@@ -40,6 +40,7 @@ type Mapping struct {
 	// Path is what the kernel says, at most 4,096 bytes of it: a path in the process's mount
 	// namespace, or in brackets what else it is. A newline in it is "\012"; all other bytes are as
 	// they are. Never open it.
-	Path    string
-	Deleted bool // Path had " (deleted)" behind it: the file was deleted or replaced, or the name ends so
+	Path string
+	// Path had " (deleted)" behind it: the file was deleted or replaced, or the name ends so
+	Deleted bool
 }

@@ -26,7 +26,8 @@ func buildIDAligned(notes []byte, align uint64) (id []byte, off uint64, err erro
 		if desc+descSize > uint64(len(notes)) {
 			return nil, 0, malformed("note is longer than its segment")
 		}
-		if le.Uint32(notes[8:]) == noteBuildID && string(notes[noteHeader:noteHeader+nameSize]) == "GNU\x00" {
+		if le.Uint32(notes[8:]) == noteBuildID &&
+			string(notes[noteHeader:noteHeader+nameSize]) == "GNU\x00" {
 			if descSize == 0 || descSize > maxBuildID {
 				return nil, 0, malformed("build-id of %d bytes", descSize)
 			}

@@ -27,14 +27,17 @@ func (s *spots) ReadAt(b []byte, addr uint64) (int, error) {
 func TestPages(t *testing.T) {
 	p := NewPages(&spots{})
 	for range 2 { // the second time much of it is kept
-		for _, edge := range []uint64{0, pageSize, 2 * pageSize, 2*pageSize + 100, 3 * pageSize, 4 * pageSize, 5 * pageSize, math.MaxUint64 - 3} {
+		for _, edge := range []uint64{0, pageSize, 2 * pageSize, 2*pageSize + 100, 3 * pageSize,
+			4 * pageSize, 5 * pageSize, math.MaxUint64 - 3} {
 			for addr := edge - 20; addr != edge+20; addr++ {
 				for _, size := range []int{0, 1, 16, 64, int(pageSize) + 1} {
 					want, got := make([]byte, size), make([]byte, size)
 					wantN, wantErr := (&spots{}).ReadAt(want, addr)
 					n, err := p.ReadAt(got, addr)
-					if n != wantN || !errors.Is(err, wantErr) || !bytes.Equal(got[:n], want[:wantN]) {
-						t.Fatalf("%d bytes at %#x: %d, %v, want %d, %v", size, addr, n, err, wantN, wantErr)
+					if n != wantN || !errors.Is(err, wantErr) ||
+						!bytes.Equal(got[:n], want[:wantN]) {
+						t.Fatalf("%d bytes at %#x: %d, %v, want %d, %v", size, addr, n, err, wantN,
+							wantErr)
 					}
 				}
 			}

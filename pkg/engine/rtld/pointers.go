@@ -23,7 +23,8 @@ func Pointers(ctx context.Context, p Process, l *Library) ([]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.values[elf.DT_REL] != 0 || d.values[elf.DT_PLTREL] != 0 && d.values[elf.DT_PLTREL] != uint64(elf.DT_RELA) {
+	if d.values[elf.DT_REL] != 0 || d.values[elf.DT_PLTREL] != 0 &&
+		d.values[elf.DT_PLTREL] != uint64(elf.DT_RELA) {
 		return nil, fmt.Errorf("library %q: relocations without addends: %w", l.Name, ErrUnreadable)
 	}
 	entry, err := m.word(ctx, l.Segments[0].Start+24) // e_entry
@@ -31,7 +32,8 @@ func Pointers(ctx context.Context, p Process, l *Library) ([]uint64, error) {
 		return nil, err
 	}
 	list := []uint64{l.Bias + entry, l.Bias + d.values[elf.DT_INIT], l.Bias + d.values[elf.DT_FINI]}
-	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
+	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ},
+		{elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
 		rows, err := m.table(ctx, d, tags[0], tags[1], relaSize, maxRelocationTable)
 		if err != nil {
 			return nil, err
@@ -53,7 +55,8 @@ func Pointers(ctx context.Context, p Process, l *Library) ([]uint64, error) {
 
 // relative adds the pointers that DT_RELR describes: a row is a place, or the bits of the 63 places
 // that follow the last one.
-func (m *LinkMaps) relative(ctx context.Context, d *dynamicEntries, list []uint64) ([]uint64, error) {
+func (m *LinkMaps) relative(ctx context.Context, d *dynamicEntries,
+	list []uint64) ([]uint64, error) {
 	rows, err := m.table(ctx, d, dtRELR, dtRELRSZ, 8, maxRelocationTable)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,8 @@ func markStarted(r Reader, list []*Library, a Auxv) error {
 	}
 	program, err := startedBy(r, list[i], list)
 	switch {
-	case err != nil && !Local(err) && !errors.Is(err, ulp.ErrNoSymbol) && !errors.Is(err, symtab.ErrUnsupported):
+	case err != nil && !Local(err) && !errors.Is(err, ulp.ErrNoSymbol) &&
+		!errors.Is(err, symtab.ErrUnsupported):
 		return err
 	case program != nil:
 		list[i].Main, list[i].Loader, program.Main = false, true, true
@@ -54,7 +55,8 @@ func startedBy(r Reader, loader *Library, list []*Library) (*Library, error) {
 		return nil, err
 	}
 	i := slices.IndexFunc(list, func(l *Library) bool {
-		return l != loader && l.dynamic != nil && l.Bias == first.bias && l.dynamic.addr == first.dynamic
+		return l != loader && l.dynamic != nil && l.Bias == first.bias &&
+			l.dynamic.addr == first.dynamic
 	})
 	if i < 0 {
 		return nil, nil

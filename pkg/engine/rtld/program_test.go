@@ -17,8 +17,10 @@ const (
 func forgeLoader(changes ...forged.Change) []byte {
 	name := uint64(len(forged.Strings))
 	return forged.Library(append([]forged.Change{
-		forged.NoGNU(), forged.Dyn(2, name+9), {forged.Strtab + name, 8, le.Uint64([]byte(debugSymbol))},
-		{forged.Symtab + 24, 4, name}, {forged.Symtab + 24 + 8, 8, forgeDebug}, {forged.Symtab + 24 + 16, 8, 40},
+		forged.NoGNU(), forged.Dyn(2, name+9), {forged.Strtab + name, 8,
+			le.Uint64([]byte(debugSymbol))},
+		{forged.Symtab + 24, 4, name}, {forged.Symtab + 24 + 8, 8, forgeDebug},
+		{forged.Symtab + 24 + 16, 8, 40},
 		{forgeDebug, 4, 1}, {forgeDebug + 8, 8, forged.Base + forgeEntry},
 		{forgeEntry, 8, programAt}, {forgeEntry + 16, 8, programAt + forged.Dynamic},
 	}, changes...)...)
@@ -31,8 +33,8 @@ func startedLibraries(t testing.TB, loader []byte, a Auxv) ([]*Library, error) {
 	m := forged.Memory{forged.Base: loader, programAt: forged.Library()}
 	var maps []Mapping
 	for i, at := range []uint64{forged.Base, programAt} {
-		maps = append(maps, Mapping{Start: at, End: at + pageUp(uint64(len(m[at]))), Perm: PermRead | PermExec, Path: "/lib/liar.so",
-			File: FileID{Inode: uint64(i + 1)}})
+		maps = append(maps, Mapping{Start: at, End: at + pageUp(uint64(len(m[at]))),
+			Perm: PermRead | PermExec, Path: "/lib/liar.so", File: FileID{Inode: uint64(i + 1)}})
 	}
 	return FindLibraries(t.Context(), m, maps, a)
 }
@@ -50,16 +52,19 @@ func TestStarted(t *testing.T) {
 		"not begun":                  {[]forged.Change{{forgeDebug, 4, 0}}, 0, false},
 		"no list":                    {[]forged.Change{{forgeDebug + 8, 8, 0}}, 0, false},
 		"a list elsewhere":           {[]forged.Change{{forgeDebug + 8, 8, 1 << 62}}, 0, false},
-		"another place":              {[]forged.Change{{forgeEntry, 8, programAt + 4096}}, 0, false},
-		"another dynamic section":    {[]forged.Change{{forgeEntry + 16, 8, programAt}}, 0, false},
-		"the loader itself":          {[]forged.Change{{forgeEntry, 8, forged.Base}, {forgeEntry + 16, 8, forged.Base + forged.Dynamic}}, 0, false},
-		"r_debug outside":            {[]forged.Change{{forged.Symtab + 24 + 8, 8, 1 << 40}}, 0, false},
-		"no r_debug":                 {[]forged.Change{{forged.Symtab + 24, 4, 9}}, 0, false},
-		"no symbols":                 {[]forged.Change{forged.Dyn(3, 1<<40)}, 0, false},
-		"no name":                    {[]forged.Change{{forged.Dynamic, 8, 0x6ffffdff}}, 0, false},
+		"another place": {[]forged.Change{{forgeEntry, 8, programAt + 4096}}, 0,
+			false},
+		"another dynamic section": {[]forged.Change{{forgeEntry + 16, 8, programAt}}, 0, false},
+		"the loader itself": {[]forged.Change{{forgeEntry, 8, forged.Base},
+			{forgeEntry + 16, 8, forged.Base + forged.Dynamic}}, 0, false},
+		"r_debug outside": {[]forged.Change{{forged.Symtab + 24 + 8, 8, 1 << 40}}, 0, false},
+		"no r_debug":      {[]forged.Change{{forged.Symtab + 24, 4, 9}}, 0, false},
+		"no symbols":      {[]forged.Change{forged.Dyn(3, 1<<40)}, 0, false},
+		"no name":         {[]forged.Change{{forged.Dynamic, 8, 0x6ffffdff}}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list, err := startedLibraries(t, forgeLoader(tc.changes...), Auxv{Phdr: forged.Base + forged.Phdrs, Base: tc.base})
+			list, err := startedLibraries(t, forgeLoader(tc.changes...),
+				Auxv{Phdr: forged.Base + forged.Phdrs, Base: tc.base})
 			if err != nil || len(list) != 2 {
 				t.Fatalf("%d libraries, %v", len(list), err)
 			}

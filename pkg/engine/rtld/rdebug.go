@@ -17,7 +17,9 @@ const debugSymbol = "_r_debug"
 type rDebug struct {
 	version uint32 // r_version: 0 before anything is loaded; from 2 on there is a next one
 	linkMap uint64 // r_map: the first struct link_map
-	state   uint32 // r_state: not 0 while the list is being changed, and from the start of the program until all is bound
+	// r_state: not 0 while the list is being changed, and from the start of the program until all
+	// is bound
+	state uint32
 }
 
 // nextOffset is where r_next is (struct r_debug_extended, since glibc 2.35).
@@ -29,7 +31,8 @@ func readRDebug(r Reader, addr uint64) (rDebug, error) {
 	if err := readFull(r, b[:], addr); err != nil {
 		return rDebug{}, err
 	}
-	return rDebug{version: le.Uint32(b[:]), linkMap: le.Uint64(b[8:]), state: le.Uint32(b[24:])}, nil
+	return rDebug{version: le.Uint32(b[:]), linkMap: le.Uint64(b[8:]), state: le.Uint32(b[24:])},
+		nil
 }
 
 // complete reports whether the list is all there.
@@ -51,7 +54,8 @@ func readLinkEntry(r Reader, addr uint64) (linkEntry, error) {
 	if err := readFull(r, b[:], addr); err != nil {
 		return linkEntry{}, err
 	}
-	return linkEntry{addr: addr, bias: le.Uint64(b[:]), name: le.Uint64(b[8:]), dynamic: le.Uint64(b[16:]), next: le.Uint64(b[24:])}, nil
+	return linkEntry{addr: addr, bias: le.Uint64(b[:]), name: le.Uint64(b[8:]),
+		dynamic: le.Uint64(b[16:]), next: le.Uint64(b[24:])}, nil
 }
 
 // readNamespaces reads the lists of all namespaces, the program's first, from the first struct

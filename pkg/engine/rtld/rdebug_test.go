@@ -43,10 +43,12 @@ func TestLinkMap(t *testing.T) {
 	mem.entries(0x2000, 3, 0)
 	copy(mem.data[0x100:], "/lib/x.so\x00")
 	lists, err := readNamespaces(mem, 0x1000)
-	if err != nil || len(lists) != 1 || len(lists[0]) != 3 || lists[0][2].bias != 0x20000 || lists[0][1].path != "/lib/x.so" {
+	if err != nil || len(lists) != 1 || len(lists[0]) != 3 || lists[0][2].bias != 0x20000 ||
+		lists[0][1].path != "/lib/x.so" {
 		t.Errorf("%+v %v", lists, err)
 	}
-	for what, at := range map[string]uint64{"nothing is loaded yet": 0x1000, "a list is being changed": 0x1018} {
+	for what, at := range map[string]uint64{"nothing is loaded yet": 0x1000,
+		"a list is being changed": 0x1018} {
 		mem.put(at, 1-le.Uint64(mem.data[at-0x1000:]))
 		if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrLoading) {
 			t.Errorf("%s: %v", what, err)
@@ -83,7 +85,8 @@ func TestNamespaces(t *testing.T) {
 	if err != nil || len(lists) != 3 || len(lists[2]) != 2 || lists[2][1].bias != 0x210000 {
 		t.Errorf("%+v %v", lists, err)
 	}
-	for what, next := range map[string]uint64{"a circle": 0x1000, "a list's entry": 0x2000, "itself": 0x1000 + 64*2} {
+	for what, next := range map[string]uint64{"a circle": 0x1000, "a list's entry": 0x2000,
+		"itself": 0x1000 + 64*2} {
 		mem.put(last, next)
 		if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", what, err)

@@ -26,7 +26,8 @@ func Direct(r Reader) Source { return directSource{r} }
 
 type directSource struct{ r Reader }
 
-func (d directSource) Walk(_ context.Context, _ string, f func(r Reader) (any, error)) (any, error) {
+func (d directSource) Walk(_ context.Context, _ string,
+	f func(r Reader) (any, error)) (any, error) {
 	return f(d.r)
 }
 

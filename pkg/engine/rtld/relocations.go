@@ -40,7 +40,8 @@ const (
 )
 
 // table reads a table that two entries describe, whole rows of it; nil if there is none.
-func (m *LinkMaps) table(ctx context.Context, d *dynamicEntries, at, size elf.DynTag, row, most uint64) ([]byte, error) {
+func (m *LinkMaps) table(ctx context.Context, d *dynamicEntries, at, size elf.DynTag, row,
+	most uint64) ([]byte, error) {
 	n := d.values[size] / row * row
 	addr := d.place(at)
 	if n == 0 || addr == 0 {

@@ -33,7 +33,9 @@ func CheckStarted(r Reader, libraries []*Library, a Auxv, list func() ([]*Librar
 	if err != nil {
 		return err
 	}
-	if !done && a.Base == 0 && !slices.ContainsFunc(libraries, func(l *Library) bool { return l.Loader }) {
+	if !done && a.Base == 0 && !slices.ContainsFunc(libraries, func(l *Library) bool {
+		return l.Loader
+	}) {
 		return ErrStarting // a loader that was started as the program, and has none yet
 	}
 	missing, err := missing(r, libraries)
@@ -61,7 +63,9 @@ func missing(r Reader, libraries []*Library) (bool, error) {
 			return false, err
 		}
 		for _, name := range names {
-			if !slices.ContainsFunc(libraries, func(l *Library) bool { return l.SONAME == name || l.Name == path.Base(name) }) {
+			if !slices.ContainsFunc(libraries, func(l *Library) bool {
+				return l.SONAME == name || l.Name == path.Base(name)
+			}) {
 				return true, nil
 			}
 		}
@@ -81,7 +85,8 @@ func debugOf(r Reader, main *Library, a Auxv) (addr uint64, ok bool, err error) 
 		if err == nil {
 			sym, err = s.lookup(r, debugSymbol, "")
 		}
-		if errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, symtab.ErrUnsupported) || err != nil && Local(err) {
+		if errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, symtab.ErrUnsupported) || err != nil &&
+			Local(err) {
 			return 0, false, nil // a library that can be run, and is no loader
 		}
 		return sym.Addr, true, err

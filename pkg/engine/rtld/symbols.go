@@ -49,7 +49,9 @@ const (
 // is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a
 // 32-bit library.
 func OpenSymbols(ctx context.Context, src Source, l *Library) (*Symbols, error) {
-	s, err := walk(ctx, src, "symbol table", func(r Reader) (*Symbols, error) { return openSymbols(r, l) })
+	s, err := walk(ctx, src, "symbol table", func(r Reader) (*Symbols, error) {
+		return openSymbols(r, l)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,8 @@ func (s *Symbols) From(src Source) *Symbols {
 }
 
 // walk runs f with a reader that is good for one walk through the tables.
-func walk[T any](ctx context.Context, src Source, what string, f func(r Reader) (T, error)) (T, error) {
+func walk[T any](ctx context.Context, src Source, what string,
+	f func(r Reader) (T, error)) (T, error) {
 	v, err := src.Walk(ctx, what, func(r Reader) (any, error) {
 		p := NewPages(r)
 		defer p.Done()
@@ -76,7 +79,8 @@ func walk[T any](ctx context.Context, src Source, what string, f func(r Reader) 
 }
 
 // look is walk for the tables of s.
-func look[T any](ctx context.Context, s *Symbols, what string, f func(r Reader) (T, error)) (T, error) {
+func look[T any](ctx context.Context, s *Symbols, what string,
+	f func(r Reader) (T, error)) (T, error) {
 	return walk(ctx, s.src, what, f)
 }
 
@@ -105,14 +109,18 @@ func openSymbols(r Reader, l *Library) (*Symbols, error) {
 
 // Needed returns the library's DT_NEEDED entries, in order.
 func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
-	return look(ctx, s, "dynamic section", func(r Reader) ([]string, error) { return s.l.needed(r, s.d) })
+	return look(ctx, s, "dynamic section", func(r Reader) ([]string, error) {
+		return s.l.needed(r, s.d)
+	})
 }
 
 // Lookup finds a symbol through the library's hash table, as the dynamic loader does. Without a
 // version it is the default one. The error wraps [ulp.ErrNoSymbol] if there is none,
 // [ErrMalformed], also if the symbol is outside of the library, or [ErrUnreadable].
 func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
-	return look(ctx, s, "symbol", func(r Reader) (Symbol, error) { return s.lookup(r, name, version) })
+	return look(ctx, s, "symbol", func(r Reader) (Symbol, error) {
+		return s.lookup(r, name, version)
+	})
 }
 
 // LookupAll is Lookup for several names at once, without a version; those that the library does not
@@ -136,7 +144,8 @@ func (s *Symbols) lookup(r Reader, name, version string) (Symbol, error) {
 	var found *Symbol
 	err := s.table.candidates(r, name, func(i uint64) (bool, error) {
 		sym, ok, err := s.row(r, i, name)
-		if err != nil || !ok || version == "" && sym.Hidden || version != "" && sym.Version != version {
+		if err != nil || !ok || version == "" && sym.Hidden || version != "" &&
+			sym.Version != version {
 			return false, err
 		}
 		found = &sym
@@ -184,9 +193,11 @@ func visible(other byte) bool {
 
 // symbol makes a Symbol of a row and its name.
 func (s *Symbols) symbol(r Reader, i uint64, b []byte, name string) (Symbol, bool, error) {
-	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]), Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:])}
+	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]),
+		Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:])}
 	section := elf.SectionIndex(le.Uint16(b[6:]))
-	if section == elf.SHN_UNDEF || section == elf.SHN_ABS || sym.Bind == elf.STB_LOCAL || !visible(b[5]) {
+	if section == elf.SHN_UNDEF || section == elf.SHN_ABS || sym.Bind == elf.STB_LOCAL ||
+		!visible(b[5]) {
 		return Symbol{}, false, nil
 	}
 	if sym.Type != elf.STT_TLS {
@@ -263,7 +274,8 @@ func (s *Symbols) Addresses(ctx context.Context) ([]uint64, error) {
 			}
 			for ; len(rows) > 0; rows = rows[symbolSize:] {
 				section := elf.SectionIndex(le.Uint16(rows[6:]))
-				if section == elf.SHN_UNDEF || section == elf.SHN_ABS || elf.ST_TYPE(rows[4]) == elf.STT_TLS {
+				if section == elf.SHN_UNDEF || section == elf.SHN_ABS ||
+					elf.ST_TYPE(rows[4]) == elf.STT_TLS {
 					continue
 				}
 				list = append(list, s.l.Bias+le.Uint64(rows[8:]))

@@ -20,7 +20,8 @@ const (
 )
 
 // linkMapField reads a described field of a library's struct link_map.
-func (m *LinkMaps) linkMapField(ctx context.Context, l *Library, descriptor string) (uint64, error) {
+func (m *LinkMaps) linkMapField(ctx context.Context, l *Library,
+	descriptor string) (uint64, error) {
 	_, entry, err := m.Find(ctx, l)
 	if err != nil {
 		return 0, err
@@ -43,11 +44,13 @@ func (m *LinkMaps) linkMapField(ctx context.Context, l *Library, descriptor stri
 		if _, err := m.p.ReadAt(ctx, b[:], s.Addr); err != nil {
 			return 0, err
 		}
-		if bits, count, off := le.Uint32(b[:]), le.Uint32(b[4:]), le.Uint32(b[8:]); bits == 64 && count == 1 && off < maxDescribed {
+		if bits, count, off := le.Uint32(b[:]), le.Uint32(b[4:]), le.Uint32(b[8:]); bits == 64 &&
+			count == 1 && off < maxDescribed {
 			return m.word(ctx, entry.Addr+uint64(off))
 		}
 	}
-	return 0, fmt.Errorf("libc does not tell where %s is: %w", descriptor[len("_thread_db_link_map_"):], ErrUnresolved)
+	return 0, fmt.Errorf("libc does not tell where %s is: %w",
+		descriptor[len("_thread_db_link_map_"):], ErrUnresolved)
 }
 
 // TLSModule returns the number by which __tls_get_addr knows a library.
@@ -71,7 +74,8 @@ func (m *LinkMaps) StaticTLSOffset(ctx context.Context, l *Library) (uint64, err
 
 // TLSValue computes a relocation of a thread-local variable: its module, its offset there, or its
 // offset from the thread pointer.
-func (s *Scope) TLSValue(ctx context.Context, b Binding, kind elf.R_X86_64, addend int64) (uint64, error) {
+func (s *Scope) TLSValue(ctx context.Context, b Binding, kind elf.R_X86_64,
+	addend int64) (uint64, error) {
 	if b.Symbol.Type != elf.STT_TLS {
 		return 0, fmt.Errorf("%q is not thread-local: %w", b.Symbol.Name, ErrUnresolved)
 	}

@@ -1,10 +1,13 @@
 package rtld
 
 const (
-	verdefSize = 20 // a definition: version, flags, index, count (16 bits each), hash, first name, next (32 bits each)
+	// a definition: version, flags, index, count (16 bits each), hash, first name, next (32 bits
+	// each)
+	verdefSize = 20
 	verdauxLen = 8
 	verneedLen = 16 // a file: version, count (16 bits each), name, first need, next (32 bits each)
-	vernauxLen = 16 // a need: hash (32 bits), flags, index (16 bits each), name, next (32 bits each)
+	// a need: hash (32 bits), flags, index (16 bits each), name, next (32 bits each)
+	vernauxLen = 16
 )
 
 // readVersions reads the names of the symbol versions that the library defines, by the index that

@@ -80,6 +80,7 @@ func checkReplaced(name, version string, at uint64, list []Symbol, replaced map[
 		names = append(names, s.qualified())
 	}
 	slices.Sort(names)
-	return fmt.Errorf("%w: the library has %s, and the live patch replaces only one of them; it must be packed for all, or name the version",
+	return fmt.Errorf("%w: the library has %s, and the live patch replaces only one of them; it "+
+		"must be packed for all, or name the version",
 		ulp.ErrAmbiguous, strings.Join(names, ", "))
 }

@@ -23,9 +23,11 @@ const (
 // Registers are a thread's general registers.
 type Registers struct{}
 
-func (*Registers) pc() uint64                                                { return 0 }
-func (*Registers) sp() uint64                                                { return 0 }
-func (*Registers) setPC(uint64) error                                        { return ErrUnsupported }
+func (*Registers) pc() uint64 { return 0 }
+func (*Registers) sp() uint64 { return 0 }
+func (*Registers) setPC(uint64) error {
+	return ErrUnsupported
+}
 func (*Registers) restarts() bool                                            { return false }
 func (*Registers) restartEINTR(int) bool                                     { return false }
 func (*Registers) forgetsTime() bool                                         { return false }
@@ -41,17 +43,29 @@ func (r Registers) toCall(Call, Gadgets, sigframe) Registers                 { r
 func (r Registers) toReturn(Gadgets, sigframe) Registers                     { return r }
 func (r Registers) toFunction(uint64, []uint64, Gadgets, sigframe) Registers { return r }
 
-func readRegisters(int) (Registers, error)                                      { return Registers{}, ErrUnsupported }
-func setRegisters(int, *Registers) error                                        { return ErrUnsupported }
-func warmUp()                                                                   {}
-func readXstate(int, []byte) ([]byte, error)                                    { return nil, ErrUnsupported }
-func restoreXstate(int, []byte) error                                           { return ErrUnsupported }
-func signalXstate([]byte, *scratch) ([]byte, error)                             { return nil, ErrUnsupported }
-func initialXstate(x []byte) []byte                                             { return x }
-func entersFunctions([]byte) bool                                               { return false }
-func shadowStack(int) bool                                                      { return true }
-func newSigframe(Registers, []byte, uint64, uint64, Gadgets, *scratch) sigframe { return sigframe{} }
-func trapTarget([]byte, uint64) (uint64, bool)                                  { return 0, false }
+func readRegisters(int) (Registers, error) {
+	return Registers{}, ErrUnsupported
+}
+func setRegisters(int, *Registers) error {
+	return ErrUnsupported
+}
+func warmUp() {}
+func readXstate(int, []byte) ([]byte, error) {
+	return nil, ErrUnsupported
+}
+func restoreXstate(int, []byte) error {
+	return ErrUnsupported
+}
+func signalXstate([]byte, *scratch) ([]byte, error) {
+	return nil, ErrUnsupported
+}
+func initialXstate(x []byte) []byte { return x }
+func entersFunctions([]byte) bool   { return false }
+func shadowStack(int) bool          { return true }
+func newSigframe(Registers, []byte, uint64, uint64, Gadgets, *scratch) sigframe {
+	return sigframe{}
+}
+func trapTarget([]byte, uint64) (uint64, bool) { return 0, false }
 
 // place is where a result goes.
 type place struct{}

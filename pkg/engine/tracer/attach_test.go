@@ -17,8 +17,10 @@ func TestAttachDetach(t *testing.T) {
 				before[n] = c.count(n)
 			}
 			for _, th := range tr.Threads() {
-				if state, _ := stat(t, c.pid, th.TID); state != "t" || th.PC() == 0 || th.SP() == 0 || th.GroupStop {
-					t.Errorf("thread %d: state %s, pc %#x, sp %#x, group stop %v", th.TID, state, th.PC(), th.SP(), th.GroupStop)
+				if state, _ := stat(t, c.pid, th.TID); state != "t" || th.PC() == 0 ||
+					th.SP() == 0 || th.GroupStop {
+					t.Errorf("thread %d: state %s, pc %#x, sp %#x, group stop %v", th.TID, state,
+						th.PC(), th.SP(), th.GroupStop)
 				}
 			}
 			for n := range threads {
@@ -43,11 +45,13 @@ func TestSyscalls(t *testing.T) {
 		for range rounds {
 			tr := attach(t, c.pid, Options{Gadgets: g})
 			for _, th := range tr.Threads()[:min(threads, 3)] {
-				got, err := tr.Syscalls(t.Context(), th, Call{Nr: 39}, Call{Nr: 186}, Call{Nr: 9999}, Call{Nr: 39})
+				got, err := tr.Syscalls(t.Context(), th, Call{Nr: 39}, Call{Nr: 186},
+					Call{Nr: 9999}, Call{Nr: 39})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(got) != 3 || got[0].Value != uint64(c.pid) || got[1].Value != uint64(th.TID) || got[2].Err() == nil {
+				if len(got) != 3 || got[0].Value != uint64(c.pid) ||
+					got[1].Value != uint64(th.TID) || got[2].Err() == nil {
 					t.Fatalf("getpid, gettid, no such call: %+v", got)
 				}
 			}

@@ -29,11 +29,14 @@ func TestBatch(t *testing.T) {
 				if slices.ContainsFunc(r, func(r Result) bool { return r.Errno != 0 }) {
 					t.Errorf("%s: %+v", how, r)
 				}
-				r, err = tr.Batch(context.Background(), th, nil, func(uint64) []BatchCall { return memoryFile(1) })
+				r, err = tr.Batch(context.Background(), th, nil, func(uint64) []BatchCall {
+					return memoryFile(1)
+				})
 				if how != "spin" && errors.Is(err, ErrNoBatch) {
 					continue
 				}
-				if err != nil || r[1].Errno != unix.EFAULT || r[2].Errno != unix.EBADF || r[5].Errno != unix.EBADF {
+				if err != nil || r[1].Errno != unix.EFAULT || r[2].Errno != unix.EBADF ||
+					r[5].Errno != unix.EBADF {
 					t.Errorf("%s: %+v %v", how, r, err)
 				}
 			}
@@ -49,7 +52,8 @@ func TestNoBatch(t *testing.T) {
 	g := gadgets(t, c.pid)
 	g.Keep = 0
 	tr := attach(t, c.pid, Options{Gadgets: g})
-	if _, err := tr.Batch(context.Background(), tr.Threads()[0], nil, memoryFile); !errors.Is(err, ErrNoBatch) {
+	if _, err := tr.Batch(context.Background(), tr.Threads()[0], nil,
+		memoryFile); !errors.Is(err, ErrNoBatch) {
 		t.Error(err)
 	}
 	detach(t, tr)

@@ -25,7 +25,9 @@ func BenchmarkStop(b *testing.B) {
 		o := Options{Gadgets: gadgets(b, c.pid), StopTimeout: 10 * time.Second}
 		first := func(f func(*Tracee, *Thread) error) func() (time.Duration, error) {
 			return func() (time.Duration, error) {
-				return Run(context.Background(), c.pid, o, func(tr *Tracee) error { return f(tr, tr.Threads()[0]) })
+				return Run(context.Background(), c.pid, o, func(tr *Tracee) error {
+					return f(tr, tr.Threads()[0])
+				})
 			}
 		}
 		for _, bm := range []struct {
@@ -39,7 +41,8 @@ func BenchmarkStop(b *testing.B) {
 				return err
 			})},
 			{"10syscalls", first(func(tr *Tracee, th *Thread) error {
-				_, err := tr.Syscalls(context.Background(), th, slices.Repeat([]Call{{Nr: unix.SYS_GETPID}}, 10)...)
+				_, err := tr.Syscalls(context.Background(), th,
+					slices.Repeat([]Call{{Nr: unix.SYS_GETPID}}, 10)...)
 				return err
 			})},
 			{"call", first(func(tr *Tracee, th *Thread) error {
@@ -90,7 +93,8 @@ func BenchmarkStorm(b *testing.B) {
 				}
 				least = append(least, d)
 				d, err = Run(context.Background(), c.pid, o, func(tr *Tracee) error {
-					_, err := tr.Syscalls(context.Background(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
+					_, err := tr.Syscalls(context.Background(), tr.Threads()[0],
+						Call{Nr: unix.SYS_GETPID})
 					return err
 				})
 				if err != nil {
@@ -101,10 +105,13 @@ func BenchmarkStorm(b *testing.B) {
 			slices.Sort(least)
 			slices.Sort(took)
 			for _, at := range []int{50, 99} {
-				b.ReportMetric(float64(least[len(least)*at/100].Microseconds()), fmt.Sprintf("µs-floor-p%d", at))
-				b.ReportMetric(float64(took[len(took)*at/100].Microseconds()), fmt.Sprintf("µs-p%d", at))
+				b.ReportMetric(float64(least[len(least)*at/100].Microseconds()),
+					fmt.Sprintf("µs-floor-p%d", at))
+				b.ReportMetric(float64(took[len(took)*at/100].Microseconds()),
+					fmt.Sprintf("µs-p%d", at))
 			}
-			b.ReportMetric(float64(took[len(took)*99/100])/float64(least[len(least)*99/100]), "floors-p99")
+			b.ReportMetric(float64(took[len(took)*99/100])/float64(least[len(least)*99/100]),
+				"floors-p99")
 			b.ReportMetric(0, "ns/op")
 		})
 	}

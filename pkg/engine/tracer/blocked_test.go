@@ -29,14 +29,18 @@ func TestBlocked(t *testing.T) {
 		anew   = 700 // a timeout that started again at the second stop, after 200 ms
 	)
 	tests := map[string]blockedCase{
-		"read": {1, 0, normal}, "poll": {0, 0, normal}, "ppoll": {0, 0, normal}, "select": {0, 0, normal},
+		"read": {1, 0, normal}, "poll": {0, 0, normal}, "ppoll": {0, 0, normal},
+		"select":    {0, 0, normal},
 		"nanosleep": {0, 0, normal}, "clock_nanosleep": {0, 0, normal}, "futex": {0, 0, normal},
 		"futex-timeout": {-1, unix.ETIMEDOUT, normal}, "sigsuspend": {-1, unix.EINTR, normal},
 		"pause": {-1, unix.EINTR, normal}, "sigtimedwait": {int(unix.SIGUSR1), 0, normal},
 		"sigtimedwait-timeout": {-1, unix.EAGAIN, anew}, "epoll": {1, 0, normal},
-		"epoll-handler": {-1, unix.EINTR, normal}, "semop": {0, 0, normal}, "accept": {1, 0, normal},
-		"old-read": {1, 0, normal}, "old-nanosleep": {0, 0, normal}, "old-poll": {0, 0, normal}, "old-clock_nanosleep": {0, 0, normal},
-		"accept-timeout": {1, 0, normal}, "read-timeout": {1, 0, normal}, "wait": {1, 0, normal},
+		"epoll-handler": {-1, unix.EINTR, normal}, "semop": {0, 0, normal},
+		"accept":   {1, 0, normal},
+		"old-read": {1, 0, normal}, "old-nanosleep": {0, 0, normal}, "old-poll": {0, 0, normal},
+		"old-clock_nanosleep": {0, 0, normal},
+		"accept-timeout":      {1, 0, normal}, "read-timeout": {1, 0, normal},
+		"wait": {1, 0, normal},
 	}
 	path := program(t, "blocked")
 	var wg sync.WaitGroup
@@ -59,7 +63,8 @@ func skipOld(t *testing.T, how string) {
 	if !strings.HasPrefix(how, "old-") {
 		return
 	}
-	if err := exec.CommandContext(t.Context(), program(t, "blocked"), "old-none", "0").Run(); err != nil {
+	if err := exec.CommandContext(t.Context(), program(t, "blocked"), "old-none",
+		"0").Run(); err != nil {
 		t.Skipf("the kernel has no int $0x80: %v", err)
 	}
 }
@@ -74,7 +79,8 @@ func testBlocked(t *testing.T, path, how, mode string, want blockedCase) {
 		ended := err != nil
 		for i := 0; i < 2 && !ended; i++ {
 			time.Sleep(time.Duration(slower) * 100 * time.Millisecond)
-			tr, err := tryAttach(t.Context(), c.pid, Options{Gadgets: g, StopTimeout: 10 * time.Second})
+			tr, err := tryAttach(t.Context(), c.pid,
+				Options{Gadgets: g, StopTimeout: 10 * time.Second})
 			if ended = errors.Is(err, ErrGone); ended {
 				break // it was faster than we
 			}
@@ -89,7 +95,8 @@ func testBlocked(t *testing.T, path, how, mode string, want blockedCase) {
 			}
 			detach(t, tr)
 		}
-		between := time.Since(began) < time.Duration(slower)*450*time.Millisecond // not when the call ended anyway
+		// not when the call ended anyway
+		between := time.Since(began) < time.Duration(slower)*450*time.Millisecond
 		var got blockedCase
 		var errno int
 		line := c.Line()
@@ -102,7 +109,8 @@ func testBlocked(t *testing.T, path, how, mode string, want blockedCase) {
 		}
 		atLeast := 0
 		switch how {
-		case "poll", "ppoll", "select", "nanosleep", "clock_nanosleep", "futex-timeout", "sigtimedwait-timeout":
+		case "poll", "ppoll", "select", "nanosleep", "clock_nanosleep", "futex-timeout",
+			"sigtimedwait-timeout":
 			atLeast = slower*want.millis - 25
 		}
 		late := ended || !between || got.millis > slower*(want.millis+150)
@@ -110,8 +118,8 @@ func testBlocked(t *testing.T, path, how, mode string, want blockedCase) {
 			continue
 		}
 		if got.ret != want.ret || got.errno != want.errno || got.millis < atLeast || late {
-			t.Errorf("returned %d, %v after %d ms, want %d, %v after %d", got.ret, got.errno, got.millis, want.ret, want.errno,
-				slower*want.millis)
+			t.Errorf("returned %d, %v after %d ms, want %d, %v after %d", got.ret, got.errno,
+				got.millis, want.ret, want.errno, slower*want.millis)
 		}
 		return
 	}

@@ -17,7 +17,8 @@ func TestCall(t *testing.T) {
 			tr := attach(t, c.pid, Options{Gadgets: g})
 			for _, th := range tr.Threads() {
 				for range 2 {
-					if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 || err != nil {
+					if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 ||
+						err != nil {
 						t.Fatalf("sum: %d, %v", v, err)
 					}
 				}
@@ -59,7 +60,8 @@ func TestCallTooLong(t *testing.T) {
 	tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := tr.Call(ctx, tr.Threads()[0], c.stall, 300); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := tr.Call(ctx, tr.Threads()[0], c.stall, 300); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 	detach(t, tr)

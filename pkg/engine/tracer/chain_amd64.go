@@ -9,7 +9,8 @@ const (
 )
 
 // prependChain puts a chain below the sigframe, which is the way back after the last call.
-func (f *sigframe) prependChain(calls []BatchCall, places [][]place, own Registers, block uint64, g Gadgets) chain {
+func (f *sigframe) prependChain(calls []BatchCall, places [][]place, own Registers, block uint64,
+	g Gadgets) chain {
 	le := binary.LittleEndian
 	fp := le.Uint64(f.data[f.uc-f.base+ucFPState:])
 	size := 8 * len(calls)

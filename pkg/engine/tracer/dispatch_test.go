@@ -16,20 +16,24 @@ import (
 // since it would not find its way back if this process were killed. Others are, and where calls
 // from the gadgets' places are allowed.
 func TestDispatched(t *testing.T) {
-	for how, want := range map[string][]error{"alone": {ErrDispatched}, "beside": {ErrDispatched, nil}, "allowed": {nil}} {
+	for how, want := range map[string][]error{"alone": {ErrDispatched},
+		"beside": {ErrDispatched, nil}, "allowed": {nil}} {
 		c := startDispatched(t, how)
 		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
 		if tr.Do(func() error {
-			return ptracePointer(getDispatch, c.pid, unsafe.Sizeof(dispatchConfig{}), unsafe.Pointer(&dispatchConfig{}))
+			return ptracePointer(getDispatch, c.pid, unsafe.Sizeof(dispatchConfig{}),
+				unsafe.Pointer(&dispatchConfig{}))
 		}) != nil {
 			t.Skip("the kernel does not tell where system calls go: that needs Linux 6.4")
 		}
 		for i, th := range tr.Threads() {
-			if _, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPID}); !errors.Is(err, want[i]) {
+			if _, err := tr.Syscalls(t.Context(), th,
+				Call{Nr: unix.SYS_GETPID}); !errors.Is(err, want[i]) {
 				t.Errorf("%s, thread %d: %v, want %v", how, i, err, want[i])
 			}
 			_, err := tr.Batch(t.Context(), th, []byte("x\x00"), memoryFile)
-			if !errors.Is(err, want[i]) && (want[i] != nil || !errors.Is(err, ErrNoBatch)) { // it may be sleeping at this moment
+			if !errors.Is(err, want[i]) && (want[i] != nil || !errors.Is(err, ErrNoBatch)) {
+				// it may be sleeping at this moment
 				t.Errorf("%s, thread %d: batch: %v, want %v", how, i, err, want[i])
 			}
 		}

@@ -19,7 +19,9 @@ func TestDumping(t *testing.T) {
 	fmt.Fprintln(c.In)
 	targettest.Dumping(t, c.PID)
 	var steps []string
-	_, err := Run(t.Context(), c.PID, Options{step: func(name string) { steps = append(steps, name) }}, func(*Tracee) error { return nil })
+	_, err := Run(t.Context(), c.PID, Options{step: func(name string) {
+		steps = append(steps, name)
+	}}, func(*Tracee) error { return nil })
 	if !errors.Is(err, ErrGone) || slices.Contains(steps, "attach:interrupt") {
 		t.Errorf("%v after %q", err, steps)
 	}
@@ -38,7 +40,10 @@ func TestDumpsMeanwhile(t *testing.T) {
 		}
 		if seizes++; seizes == 2 { // the first thread is traced by now
 			_ = unix.Tgkill(c.PID, c.PID, unix.SIGSEGV)
-			targettest.Await(t, "the signal to come", func() bool { state, _ := stat(t, c.PID, c.PID); return state == "t" })
+			targettest.Await(t, "the signal to come", func() bool {
+				state, _ := stat(t, c.PID, c.PID)
+				return state == "t"
+			})
 		}
 	}}, func(*Tracee) error { return nil })
 	if !errors.Is(err, ErrGone) || seizes < 2 {

@@ -32,7 +32,8 @@ var (
 	ErrSeccomp = errors.New("the system call filter forbids it")
 	// ErrDispatched says that the thread's system calls may go to the program instead of the
 	// kernel.
-	ErrDispatched = errors.New("the program handles system calls itself (PR_SET_SYSCALL_USER_DISPATCH), as Wine does")
+	ErrDispatched = errors.New("the program handles system calls itself " +
+		"(PR_SET_SYSCALL_USER_DISPATCH), as Wine does")
 	// ErrStack says that there is no memory of which it is known that the program does not use it.
 	// A thread needs some to be sent away and find its way back.
 	ErrStack = errors.New("no memory is known to be unused")

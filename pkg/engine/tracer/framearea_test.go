@@ -37,7 +37,8 @@ func TestForeignStack(t *testing.T) {
 func TestPieces(t *testing.T) {
 	for deep := 4; deep <= 10; deep++ { // with AVX-512, frames are larger
 		for n, who := range []string{"first", "other"} {
-			c := start(t, program(t, "pieces", "-Wl,-z,now", "-O1", "-fno-stack-protector", "-U_FORTIFY_SOURCE", "-DDEEP="+itoa(deep)), who)
+			c := start(t, program(t, "pieces", "-Wl,-z,now", "-O1", "-fno-stack-protector",
+				"-U_FORTIFY_SOURCE", "-DDEEP="+itoa(deep)), who)
 			sum, err := strconv.ParseUint(c.Line(), 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -67,7 +68,8 @@ func TestPieces(t *testing.T) {
 			}
 			c.In.Close()
 			if got := c.Line() + c.Line() + c.Line(); got != "000" || c.Wait() != 0 {
-				t.Errorf("%d KiB deep, %s thread: %q bytes of what the coroutines keep have changed", deep, who, got)
+				t.Errorf("%d KiB deep, %s thread: %q bytes of what the coroutines keep have "+
+					"changed", deep, who, got)
 			}
 		}
 	}
@@ -119,7 +121,8 @@ func TestAreaUsedAgain(t *testing.T) {
 		}
 		nowSize, now := stackOf(t, c.pid)
 		if nowSize != size || now != resident {
-			t.Errorf("%s: the stack has grown from %d to %d KiB, %d KiB more in memory", mode, size, nowSize, now-resident)
+			t.Errorf("%s: the stack has grown from %d to %d KiB, %d KiB more in memory", mode, size,
+				nowSize, now-resident)
 		}
 	}
 }
@@ -145,7 +148,8 @@ func TestAreaUsedBySmaller(t *testing.T) {
 		_ = tr.Do(func() error {
 			stack := must(tr.mainStack())
 			pages := must(tr.pagemap(stack.Range))
-			lowest = append(lowest, stack.Start+uint64(slices.IndexFunc(pages, pageState.touched))*pageSize)
+			lowest = append(lowest, stack.Start+uint64(slices.IndexFunc(pages, pageState.touched))*
+				pageSize)
 			return nil
 		})
 		detach(t, tr)
@@ -232,7 +236,8 @@ func TestNoRoom(t *testing.T) {
 func TestMapping(t *testing.T) {
 	c := startChecker(t, 2)
 	tr := attach(t, c.pid, Options{})
-	for _, addr := range []uint64{0, tr.Threads()[0].PC(), tr.Threads()[0].SP(), tr.Threads()[1].SP(), c.sum, 1 << 40} {
+	for _, addr := range []uint64{0, tr.Threads()[0].PC(), tr.Threads()[0].SP(),
+		tr.Threads()[1].SP(), c.sum, 1 << 40} {
 		r, err := tr.mapping(addr)
 		maps, openErr := os.ReadFile(taskPath(c.pid, c.pid, "maps"))
 		if openErr != nil {

@@ -23,7 +23,8 @@ const maxBuilds = 1024
 
 // Find is [FindGadgets] in the code of one library: its executable memory that is not writable.
 // base is what all the addresses in a library move with. Without a build-id nothing is remembered.
-func (c *GadgetCache) Find(mem io.ReaderAt, buildID []byte, base uint64, code []Range) (Gadgets, error) {
+func (c *GadgetCache) Find(mem io.ReaderAt, buildID []byte, base uint64,
+	code []Range) (Gadgets, error) {
 	if g, ok := c.known(buildID); ok {
 		g.move(base)
 		if again := g; g.within(code) && again.verify(mem) == nil && again.Keep == g.Keep {
@@ -72,7 +73,9 @@ func (g *Gadgets) move(by uint64) {
 // within says whether all of them are in these ranges, each from its first byte to its last.
 func (g *Gadgets) within(code []Range) bool {
 	for addr := range g.each {
-		if !slices.ContainsFunc(code, func(r Range) bool { return *addr >= r.Start && *addr < r.End && r.End-*addr >= gadgetOverlap }) {
+		if !slices.ContainsFunc(code, func(r Range) bool {
+			return *addr >= r.Start && *addr < r.End && r.End-*addr >= gadgetOverlap
+		}) {
 			return false
 		}
 	}

@@ -48,15 +48,18 @@ func TestGadgetCache(t *testing.T) {
 	if at, _ := find(&c, with(0x3000), "libc", 0x1000, code); at != 0x3000 {
 		t.Errorf("found at %#x", at)
 	}
-	if at, n := find(&c, with(0x4000, 0x3000), "libc", 0x2000, code); at != 0x4000 || n > 4*gadgetOverlap {
+	if at, n := find(&c, with(0x4000, 0x3000), "libc", 0x2000, code); at != 0x4000 ||
+		n > 4*gadgetOverlap {
 		t.Errorf("the same elsewhere is found at %#x, with %d bytes read", at, n)
 	}
 	poor := with(0x6000)
-	copy(poor.mem[0x6000+len(syscallRet)+len(restorers[0]):], []byte{0x90, 0x90, 0x90}) // no Keep, and so no Store either
+	// no Keep, and so no Store either
+	copy(poor.mem[0x6000+len(syscallRet)+len(restorers[0]):], []byte{0x90, 0x90, 0x90})
 	if at, _ := find(&c, poor, "poor", 0x1000, code); at != 0x6000 {
 		t.Errorf("found at %#x", at)
 	}
-	if g, err := c.Find(with(0x6000), []byte("poor"), 0x1000, code); err != nil || g.Keep == 0 || g.Store == 0 {
+	if g, err := c.Find(with(0x6000), []byte("poor"), 0x1000, code); err != nil || g.Keep == 0 ||
+		g.Store == 0 {
 		t.Errorf("what one process lacks another one has not either: %+v, %v", g, err)
 	}
 	if at, n := find(&c, with(0x2800), "other", 0x1000, code); at != 0x2800 || n < 4*gadgetOverlap {

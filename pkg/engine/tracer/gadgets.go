@@ -37,7 +37,8 @@ func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 
 // search looks through ranges, in chunks that overlap, until it is done. The error is that of the
 // first range that cannot be read.
-func search(mem io.ReaderAt, ranges []Range, scan func(b []byte, at uint64), done func() bool) (unread error) {
+func search(mem io.ReaderAt, ranges []Range, scan func(b []byte, at uint64),
+	done func() bool) (unread error) {
 	buf := make([]byte, gadgetChunk)
 	budget := uint64(gadgetMost)
 	for _, r := range ranges {

@@ -13,8 +13,9 @@ import (
 type Gadgets struct {
 	Syscall  uint64 // syscall; ret
 	Restorer uint64 // mov $15,%eax (or %rax); syscall: libc's signal restorer
-	Store    uint64 // mov %rax,(REG); [add $N,%rsp;] [pop ...] ret, with a REG that functions preserve; 0: no Call
-	Keep     uint64 // mov %rax,(%rbx); pop %rbx; ret; 0: no Batch
+	// mov %rax,(REG); [add $N,%rsp;] [pop ...] ret, with a REG that functions preserve; 0: no Call
+	Store uint64
+	Keep  uint64 // mov %rax,(%rbx); pop %rbx; ret; 0: no Batch
 
 	reg register // REG of Store; from its bytes
 	gap uint64   // bytes that Store takes from the stack before it returns
@@ -37,14 +38,17 @@ var stores = []struct {
 	code []byte
 	reg  register
 }{
-	{[]byte{0x48, 0x89, 0x03}, rbx}, {[]byte{0x48, 0x89, 0x45, 0}, rbp}, {[]byte{0x49, 0x89, 0x04, 0x24}, r12},
-	{[]byte{0x49, 0x89, 0x45, 0}, r13}, {[]byte{0x49, 0x89, 0x06}, r14}, {[]byte{0x49, 0x89, 0x07}, r15},
+	{[]byte{0x48, 0x89, 0x03}, rbx}, {[]byte{0x48, 0x89, 0x45, 0}, rbp},
+	{[]byte{0x49, 0x89, 0x04, 0x24}, r12},
+	{[]byte{0x49, 0x89, 0x45, 0}, r13}, {[]byte{0x49, 0x89, 0x06}, r14},
+	{[]byte{0x49, 0x89, 0x07}, r15},
 }
 
 var (
 	syscallRet = []byte{0x0f, 0x05, 0xc3}
 	keepRax    = []byte{0x48, 0x89, 0x03, 0x5b, 0xc3}
-	restorers  = [][]byte{{0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05}, {0xb8, 15, 0, 0, 0, 0x0f, 0x05}}
+	restorers  = [][]byte{{0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05},
+		{0xb8, 15, 0, 0, 0, 0x0f, 0x05}}
 )
 
 // afterSyscall is where a thread stands that makes a system call with the gadgets.
@@ -124,7 +128,8 @@ func occurrences(b, code []byte, rare int) iter.Seq[int] {
 // storeTail decodes what follows a store: at most one add to the stack pointer, pops, ret. gap is
 // what they take from it.
 func storeTail(b []byte) (gap uint64, ok bool) {
-	if len(b) > 4 && b[0] == 0x48 && b[1] == 0x83 && b[2] == 0xc4 && b[3]&0x87 == 0 { // add $imm8,%rsp
+	if len(b) > 4 && b[0] == 0x48 && b[1] == 0x83 && b[2] == 0xc4 && b[3]&0x87 == 0 {
+		// add $imm8,%rsp
 		gap, b = uint64(b[3]), b[4:]
 	}
 	for len(b) > 0 && gap < maxStoreGap {
@@ -153,9 +158,10 @@ func (g *Gadgets) verify(mem io.ReaderAt) error {
 		return b[:n]
 	}
 	restorer := at(g.Restorer)
-	ok := bytes.HasPrefix(at(g.Syscall), syscallRet) && slices.ContainsFunc(restorers, func(r []byte) bool {
-		return bytes.HasPrefix(restorer, r)
-	})
+	ok := bytes.HasPrefix(at(g.Syscall), syscallRet) && slices.ContainsFunc(restorers,
+		func(r []byte) bool {
+			return bytes.HasPrefix(restorer, r)
+		})
 	if g.Store != 0 && ok {
 		g.reg, g.gap, ok = decodeStore(at(g.Store))
 	}

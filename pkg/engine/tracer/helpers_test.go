@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 // program compiles testdata/NAME.c, once per name and flags.
 func program(t testing.TB, name string, flags ...string) string {
 	t.Helper()
-	return builds.GCC(t, name, append([]string{"-pthread", filepath.Join("testdata", name+".c")}, flags...)...)
+	return builds.GCC(t, name, append([]string{"-pthread", filepath.Join("testdata", name+".c")},
+		flags...)...)
 }
 
 // child is a running test program.
@@ -85,7 +86,8 @@ func startChecker(t testing.TB, threads int, extra ...string) *checker {
 }
 
 // startCheckerAs starts it in some other way than usual.
-func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string, extra ...string) *checker {
+func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string,
+	extra ...string) *checker {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "counters")
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
@@ -99,7 +101,8 @@ func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string
 	cmd := exec.Command(program(t, "check", append(flags, more...)...), args...)
 	as(cmd)
 	c := &checker{child: run(t, cmd), threads: threads}
-	if _, err := fmt.Sscan(c.Line(), &c.sum, &c.fault, &c.stall, &c.trapped, &c.replace); err != nil {
+	if _, err := fmt.Sscan(c.Line(), &c.sum, &c.fault, &c.stall, &c.trapped,
+		&c.replace); err != nil {
 		t.Fatal(err)
 	}
 	c.readCounters(path)
@@ -115,7 +118,8 @@ func (c *checker) readCounters(path string) {
 		c.t.Fatal(err)
 	}
 	defer f.Close()
-	if c.counters, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED); err != nil {
+	if c.counters, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ,
+		unix.MAP_SHARED); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -138,7 +142,8 @@ func (c *checker) goesOn() {
 				state, tracer := stat(c.t, c.pid, c.pid)
 				var status unix.WaitStatus
 				_, _ = unix.Wait4(c.pid, &status, unix.WNOHANG, nil)
-				c.t.Fatalf("%sthread %d stands at %d; state %s, tracer %d, exited %v with %d, by %v", c.what, n, before[n], state, tracer,
+				c.t.Fatalf("%sthread %d stands at %d; state %s, tracer %d, exited %v with %d, by "+
+					"%v", c.what, n, before[n], state, tracer,
 					status.Exited(), status.ExitStatus(), status.Signal())
 			}
 		}
@@ -186,7 +191,8 @@ func gadgetsOfThread(pid, tid int) (Gadgets, error) {
 	for line := range strings.Lines(string(maps)) {
 		var r Range
 		var perm string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &r.Start, &r.End, &perm); err == nil && perm == "r-xp" {
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &r.Start, &r.End, &perm); err == nil &&
+			perm == "r-xp" {
 			if strings.Contains(line, "libc") { // where they are, unless the program is static
 				ranges = slices.Insert(ranges, 0, r)
 			} else {

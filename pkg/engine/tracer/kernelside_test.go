@@ -25,7 +25,9 @@ func TestKernelSide(t *testing.T) {
 			if got := c.Line(); got == "none" {
 				t.Skip("this kernel lets nobody use io_uring")
 			}
-			targettest.Await(t, "a thread of the kernel's", func() bool { return len(must(tasks(c.pid))) > 1 })
+			targettest.Await(t, "a thread of the kernel's", func() bool {
+				return len(must(tasks(c.pid))) > 1
+			})
 			g := gadgets(t, c.pid)
 			for range 100 {
 				if err := visit(t, c.pid, g); err != nil {

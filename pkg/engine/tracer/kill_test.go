@@ -33,7 +33,8 @@ const (
 func engine(job string) int {
 	if job == "attach" {
 		pid, _ := strconv.Atoi(os.Getenv("TRACER_TEST_PID"))
-		if _, err := tryAttach(context.Background(), pid, Options{}); errors.Is(err, ErrPermission) {
+		if _, err := tryAttach(context.Background(), pid,
+			Options{}); errors.Is(err, ErrPermission) {
 			fmt.Println("not permitted")
 		}
 		return 0
@@ -51,7 +52,8 @@ func engine(job string) int {
 	var names []string
 	o := Options{Gadgets: g, StopTimeout: 5 * time.Second}
 	o.step = func(name string) {
-		if len(names) == last || last == atHandOn && name == "attach:handon" || last == atResume && name == "resume" {
+		if len(names) == last || last == atHandOn && name == "attach:handon" || last == atResume &&
+			name == "resume" {
 			targettest.KillSelf()
 		}
 		names = append(names, name)
@@ -99,7 +101,8 @@ func round(ctx context.Context, pid int, o Options, mode string, fn uint64) erro
 			}
 			if mode == "batch" {
 				r, err := tr.Batch(ctx, th, []byte("x\x00"), memoryFile)
-				if !errors.Is(err, ErrNoBatch) && (err != nil || r[5].Errno != 0) { // it may be sleeping at this moment
+				if !errors.Is(err, ErrNoBatch) && (err != nil || r[5].Errno != 0) {
+					// it may be sleeping at this moment
 					return fmt.Errorf("batch: %+v %w", r, err)
 				}
 				continue
@@ -118,7 +121,8 @@ func round(ctx context.Context, pid int, o Options, mode string, fn uint64) erro
 
 // startEngine starts the engine on a target.
 func startEngine(c *checker, step int, mode string) *exec.Cmd {
-	return targettest.Engine(c.t, "TRACER_TEST_ENGINE", fmt.Sprintf("%d %d %s %d", c.pid, step, mode, c.sum))
+	return targettest.Engine(c.t, "TRACER_TEST_ENGINE", fmt.Sprintf("%d %d %s %d", c.pid, step,
+		mode, c.sum))
 }
 
 // memoryFile are calls that make a memory file, give it a size and close it again; the file's name
@@ -128,7 +132,8 @@ func memoryFile(name uint64) []BatchCall {
 		{Call: Call{Nr: unix.SYS_GETPID}},
 		{Call: Call{Nr: unix.SYS_MEMFD_CREATE, Args: [6]uint64{name}}},
 		{Call: Call{Nr: unix.SYS_FTRUNCATE, Args: [6]uint64{0, 4096}}, Arg: 1, From: 1},
-		{Call: Call{Nr: unix.SYS_MMAP, Args: [6]uint64{0, 4096, unix.PROT_READ, unix.MAP_PRIVATE}}, Arg: 5, From: 1},
+		{Call: Call{Nr: unix.SYS_MMAP, Args: [6]uint64{0, 4096, unix.PROT_READ, unix.MAP_PRIVATE}},
+			Arg: 5, From: 1},
 		{Call: Call{Nr: unix.SYS_MUNMAP, Args: [6]uint64{0, 4096}}, Arg: 1, From: 3},
 		{Call: Call{Nr: unix.SYS_CLOSE}, Arg: 1, From: 1},
 	}
@@ -139,9 +144,12 @@ var killTargets = []struct {
 	mode, target string
 	threads      int
 }{
-	{"syscalls", "spin", 2}, {"batch", "spin", 2}, {"batch", "handler", 2}, {"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
-	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1}, {"whilerunning", "spin", 2}, {"whilerunning", "pause", 2},
-	{"whilerunning", "handler", 2}, {"batch", "tiles", 2}, {"call", "tiles", 2}, {"syscalls", "nokeys", 2},
+	{"syscalls", "spin", 2}, {"batch", "spin", 2}, {"batch", "handler", 2},
+	{"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
+	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1}, {"whilerunning", "spin", 2},
+	{"whilerunning", "pause", 2},
+	{"whilerunning", "handler", 2}, {"batch", "tiles", 2}, {"call", "tiles", 2},
+	{"syscalls", "nokeys", 2},
 }
 
 // manyKills is how often to kill: 0 unless LPBUILD_TRACER_KILLS asks for more than a usual run.
@@ -191,7 +199,8 @@ func TestKilledAnywhere(t *testing.T) {
 	var c *checker
 	kills, last := cmp.Or(manyKills(), 100), 0
 	for n := range kills {
-		i := n * len(killTargets) / kills // one after the other: all at once would take the CPU from each other
+		// one after the other: all at once would take the CPU from each other
+		i := n * len(killTargets) / kills
 		if k := killTargets[i]; c == nil || i != last {
 			if c != nil {
 				_ = c.Cmd.Process.Kill()
@@ -212,7 +221,8 @@ func TestTerminated(t *testing.T) {
 	c := startChecker(t, 2, "wait")
 	for n := range 30 {
 		cmd := startEngine(c, 1<<60, "call")
-		said, err := targettest.Interrupt(t, cmd, 3*time.Millisecond, []os.Signal{unix.SIGTERM, unix.SIGINT}[n%2])
+		said, err := targettest.Interrupt(t, cmd, 3*time.Millisecond,
+			[]os.Signal{unix.SIGTERM, unix.SIGINT}[n%2])
 		if err != nil || said != "clean\n" {
 			t.Errorf("%v: %s", err, said)
 		}
@@ -240,7 +250,8 @@ func TestKilledInStorm(t *testing.T) {
 		if held > 0 {
 			return
 		}
-		if signals > 1000000 { // on a busy machine, a storm may be over before an engine has started
+		if signals > 1000000 {
+			// on a busy machine, a storm may be over before an engine has started
 			t.Fatal("never killed with a signal in its hands")
 		}
 	}
@@ -253,7 +264,8 @@ func killInStorm(t *testing.T, signals int) (held int) {
 	c := start(t, program(t, "life"), "storm", itoa(signals))
 	for n, state := 0, "R"; state != "Z"; n++ {
 		if n%2 == 0 {
-			killSomewhere(t, startEngine(&checker{child: c}, 1<<60, []string{"syscalls", "whilerunning"}[n/2%2]))
+			killSomewhere(t, startEngine(&checker{child: c}, 1<<60,
+				[]string{"syscalls", "whilerunning"}[n/2%2]))
 		} else if err := startEngine(&checker{child: c}, atHandOn, "syscalls").Run(); err != nil {
 			held++
 		}

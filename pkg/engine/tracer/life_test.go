@@ -107,7 +107,8 @@ func TestExits(t *testing.T) {
 			err = visit(t, c.pid, g)
 		}
 		state, _ := stat(t, c.pid, c.pid)
-		for end := time.Now().Add(10 * time.Second); state != "Z" && time.Now().Before(end); state, _ = stat(t, c.pid, c.pid) {
+		for end := time.Now().Add(10 * time.Second); state != "Z" && time.Now().Before(end); state,
+			_ = stat(t, c.pid, c.pid) {
 			runtime.Gosched() // it has no memory any more, but is not at the end of its end
 		}
 		if state != "Z" {
@@ -122,7 +123,8 @@ func TestExits(t *testing.T) {
 func TestVfork(t *testing.T) {
 	t.Parallel()                               // it mostly waits
 	c := start(t, program(t, "life"), "vfork") // until it is told to go on
-	if _, err := tryAttach(t.Context(), c.pid, Options{StopTimeout: 100 * time.Millisecond}); !errors.Is(err, ErrNotStopping) {
+	if _, err := tryAttach(t.Context(), c.pid,
+		Options{StopTimeout: 100 * time.Millisecond}); !errors.Is(err, ErrNotStopping) {
 		t.Error(err)
 	}
 	if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" {
@@ -149,7 +151,8 @@ func TestGroupStop(t *testing.T) {
 		if !th.GroupStop {
 			t.Fatal("no group stop seen")
 		}
-		if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID}); err != nil || r[0].Value != uint64(c.pid) {
+		if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID}); err != nil ||
+			r[0].Value != uint64(c.pid) {
 			t.Fatal(r, err)
 		}
 		detach(t, tr)
@@ -232,7 +235,8 @@ func TestSeccomp(t *testing.T) {
 			if err != nil || len(r) != 1 || r[0] != want {
 				t.Errorf("%s: %+v, %v", how, r, err)
 			}
-			if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPID}); err != nil || len(r) != 1 || r[0].Value != uint64(cmd.pid) {
+			if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPID}); err != nil ||
+				len(r) != 1 || r[0].Value != uint64(cmd.pid) {
 				t.Errorf("%s: %+v, %v", how, r, err)
 			}
 		}
@@ -255,7 +259,8 @@ func TestSeccompRefused(t *testing.T) {
 			}
 		}
 		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
-		if _, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPPID}); !errors.Is(err, ErrSeccomp) {
+		if _, err := tr.Syscalls(t.Context(), tr.Threads()[0],
+			Call{Nr: unix.SYS_GETPPID}); !errors.Is(err, ErrSeccomp) {
 			t.Errorf("%s: %v", how, err)
 		}
 		detach(t, tr)
@@ -269,7 +274,8 @@ func TestSeccompRefused(t *testing.T) {
 // TestSuspendSeccomp makes a call that the target's filter answers with death.
 func TestSuspendSeccomp(t *testing.T) {
 	c := start(t, program(t, "life"), "kill")
-	tr, err := tryAttach(t.Context(), c.pid, Options{Gadgets: gadgets(t, c.pid), SuspendSeccomp: true})
+	tr, err := tryAttach(t.Context(), c.pid, Options{Gadgets: gadgets(t, c.pid),
+		SuspendSeccomp: true})
 	if errors.Is(err, ErrPermission) || errors.Is(err, unix.EINVAL) {
 		t.Skip("needs CAP_SYS_ADMIN and a kernel that can:", err)
 	}

@@ -52,7 +52,8 @@ func (p *priority) raisePriority() {
 		return
 	}
 	old.Flags &= unix.SCHED_FLAG_RESET_ON_FORK // others are of this call
-	first := unix.SchedAttr{Size: old.Size, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
+	first := unix.SchedAttr{Size: old.Size, Policy: unix.SCHED_FIFO, Priority: 1,
+		Flags: unix.SCHED_FLAG_RESET_ON_FORK}
 	often := *old
 	often.Runtime = shortSlice
 	for _, a := range []*unix.SchedAttr{&first, &often} {

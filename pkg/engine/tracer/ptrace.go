@@ -13,7 +13,8 @@ const ptraceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC
 // ptrace is the raw call. None of the requests made with it sleeps, so the scheduler need not know
 // of it.
 func ptrace(req, tid int, data uintptr) error {
-	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0, 0); e != 0 {
+	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0,
+		0); e != 0 {
 		return e
 	}
 	return nil
@@ -21,7 +22,8 @@ func ptrace(req, tid int, data uintptr) error {
 
 // ptraceSleeping is ptrace for requests that may sleep.
 func ptraceSleeping(req, tid int, data uintptr) error {
-	if _, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0, 0); e != 0 {
+	if _, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0,
+		0); e != 0 {
 		return e
 	}
 	return nil
@@ -29,7 +31,8 @@ func ptraceSleeping(req, tid int, data uintptr) error {
 
 // ptracePointer is ptrace with a pointer as its data.
 func ptracePointer(req, tid int, addr uintptr, data unsafe.Pointer) error {
-	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), addr, uintptr(data), 0, 0); e != 0 {
+	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), addr, uintptr(data),
+		0, 0); e != 0 {
 		return e
 	}
 	return nil

@@ -89,10 +89,12 @@ func TestKilledTarget(t *testing.T) {
 		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
 		_ = c.Cmd.Process.Kill()
 		th := tr.Threads()[len(tr.Threads())-1]
-		for deadline := time.Now().Add(10 * time.Second); !must(tr.ended(th.TID)) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(10 * time.Second); !must(tr.ended(th.TID)) &&
+			time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
-		if _, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID}); !errors.Is(err, ErrGone) {
+		if _, err := tr.Syscalls(t.Context(), th,
+			Call{Nr: unix.SYS_GETTID}); !errors.Is(err, ErrGone) {
 			t.Errorf("%d threads: %v", threads, err)
 		}
 		detach(t, tr)
@@ -131,7 +133,8 @@ func TestShortStop(t *testing.T) {
 	c := startChecker(t, 3)
 	for _, o := range []Options{{MaxStop: time.Nanosecond}, {StopTimeout: time.Nanosecond}} {
 		_, err := tryAttach(t.Context(), c.pid, o)
-		want := fmt.Sprintf("process %d: stopping its threads: a thread does not stop within 1 ns", c.pid)
+		want := fmt.Sprintf("process %d: stopping its threads: a thread does not stop within 1 ns",
+			c.pid)
 		if !errors.Is(err, ErrNotStopping) || err.Error() != want {
 			t.Errorf("%+v: %v", o, err)
 		}
@@ -197,10 +200,12 @@ func TestBlockingCall(t *testing.T) {
 		if stopped {
 			time.AfterFunc(10*time.Millisecond, func() { _ = unix.Kill(c.pid, unix.SIGSTOP) })
 		}
-		if _, err := tr.Syscalls(ctx, th, Call{Nr: unix.SYS_PPOLL}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := tr.Syscalls(ctx, th, Call{Nr: unix.SYS_PPOLL}); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPID}); err != nil || r[0].Value != uint64(c.pid) {
+		if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPID}); err != nil ||
+			r[0].Value != uint64(c.pid) {
 			t.Error(r, err)
 		}
 		detach(t, tr)
@@ -218,13 +223,16 @@ func TestBusyThread(t *testing.T) {
 	tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := tr.Call(ctx, tr.Threads()[0], c.stall, 100); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := tr.Call(ctx, tr.Threads()[0], c.stall, 100); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if _, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID}); !errors.Is(err, ErrNotStopping) {
+	if _, err := tr.Syscalls(t.Context(), tr.Threads()[0],
+		Call{Nr: unix.SYS_GETPID}); !errors.Is(err, ErrNotStopping) {
 		t.Error(err)
 	}
-	if r, err := tr.Syscalls(t.Context(), tr.Threads()[1], Call{Nr: unix.SYS_GETPID}); err != nil || r[0].Value != uint64(c.pid) {
+	if r, err := tr.Syscalls(t.Context(), tr.Threads()[1], Call{Nr: unix.SYS_GETPID}); err != nil ||
+		r[0].Value != uint64(c.pid) {
 		t.Error(r, err)
 	}
 	detach(t, tr)

@@ -47,7 +47,8 @@ func (r *reaper) add(tid int) {
 func (r *reaper) run() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tids = slices.DeleteFunc(r.tids, reap) // once: a number that is free may be given to a child of this process
+	// once: a number that is free may be given to a child of this process
+	r.tids = slices.DeleteFunc(r.tids, reap)
 	if r.timer != nil {
 		r.timer.Reset(reapEvery)
 	}
@@ -69,6 +70,7 @@ func reap(tid int) bool {
 	}
 	var si siginfo
 	const options = unix.WEXITED | unix.WNOHANG | unix.WALL
-	_, _, _ = unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid), uintptr(unsafe.Pointer(&si)), options, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid),
+		uintptr(unsafe.Pointer(&si)), options, 0, 0)
 	return true
 }

@@ -84,7 +84,8 @@ func (r *Registers) inSyscall() (nr uint64, value int64, ok bool) {
 // restarts says whether the kernel is going to restart a system call when the thread goes on.
 func (r *Registers) restarts() bool {
 	_, v, ok := r.inSyscall()
-	return ok && slices.Contains([]int64{erestartsys, erestartnointr, erestartnohand, erestartRestartblock}, -v)
+	return ok && slices.Contains([]int64{erestartsys, erestartnointr, erestartnohand,
+		erestartRestartblock}, -v)
 }
 
 // resumed returns the registers with the restart carried out, for a sigframe: after rt_sigreturn
@@ -111,7 +112,8 @@ type entrance struct {
 // the same: poll, nanosleep, futex and clock_nanosleep; the last two there once more with a time of
 // 64 bits.
 var entrances = []entrance{
-	{[...]byte{0x0f, 0x05}, unix.SYS_RESTART_SYSCALL, []uint64{unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP}},
+	{[...]byte{0x0f, 0x05}, unix.SYS_RESTART_SYSCALL, []uint64{unix.SYS_POLL, unix.SYS_NANOSLEEP,
+		unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP}},
 	{[...]byte{0xcd, 0x80}, 0, []uint64{168, 162, 240, 267, 422, 407}},
 }
 
@@ -143,7 +145,8 @@ func (r Registers) unrestarted(tid int) Registers {
 	if e == nil || r.Rax != e.restart {
 		return r
 	}
-	if !slices.Contains(e.sleeps, r.Orig_rax) { // the kernel has already left, and came back for something else
+	if !slices.Contains(e.sleeps, r.Orig_rax) {
+		// the kernel has already left, and came back for something else
 		r.Orig_rax = e.restart
 	}
 	r.Rax, r.Rip = 1<<64-erestartRestartblock, r.Rip+syscallLen
@@ -156,7 +159,8 @@ func (r Registers) unrestarted(tid int) Registers {
 func (r Registers) onFrame(tid int) Registers {
 	back := r.resumed()
 	var code [32 + syscallLen]byte
-	if !isRestart(r.Orig_rax) || !r.forgetsTime() || stackRead(tid, r.Rip-uint64(len(code)), code[:]) != nil {
+	if !isRestart(r.Orig_rax) || !r.forgetsTime() || stackRead(tid, r.Rip-uint64(len(code)),
+		code[:]) != nil {
 		return back
 	}
 	if e := entranceOf(code[32:]); e != nil && r.Orig_rax == e.restart {
@@ -184,9 +188,12 @@ func (e *entrance) restartedCall(code []byte) uint64 {
 // and on sockets with a timeout accept, accept4, recvfrom, recvmsg, sendto, sendmsg and what else
 // does I/O on them; besides, some drivers and io_uring.
 var eintrCalls = []uint64{
-	unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT,
-	unix.SYS_EPOLL_PWAIT2, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDTO,
-	unix.SYS_SENDMSG, unix.SYS_RECVMMSG, unix.SYS_SENDMMSG, unix.SYS_CONNECT, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV,
+	unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_EPOLL_WAIT,
+	unix.SYS_EPOLL_PWAIT,
+	unix.SYS_EPOLL_PWAIT2, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_RECVMSG,
+	unix.SYS_SENDTO,
+	unix.SYS_SENDMSG, unix.SYS_RECVMMSG, unix.SYS_SENDMMSG, unix.SYS_CONNECT, unix.SYS_READ,
+	unix.SYS_WRITE, unix.SYS_READV,
 	unix.SYS_WRITEV, unix.SYS_IO_GETEVENTS, unix.SYS_IO_URING_ENTER,
 }
 
@@ -221,12 +228,15 @@ func (r *Registers) takenBack(c Call) bool { return r.Rax == c.Nr }
 
 // entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its
 // sigframe.
-func (r *Registers) entersReturn(f sigframe) bool { return r.Orig_rax == sysSigreturn && r.Rsp == f.uc }
+func (r *Registers) entersReturn(f sigframe) bool {
+	return r.Orig_rax == sysSigreturn && r.Rsp == f.uc
+}
 
 // toCall returns the registers for one system call: on the instruction, with the way back under the
 // stack pointer.
 func (r Registers) toCall(c Call, g Gadgets, f sigframe) Registers {
-	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = c.Nr, c.Args[0], c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5]
+	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = c.Nr, c.Args[0], c.Args[1], c.Args[2],
+		c.Args[3], c.Args[4], c.Args[5]
 	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = g.Syscall, f.uc-8, eflagsAway, ^uint64(0)
 	return r
 }
@@ -255,7 +265,8 @@ func (r Registers) toFunction(fn uint64, args []uint64, g Gadgets, f sigframe) R
 			*to = args[i]
 		}
 	}
-	*map[register]*uint64{rbx: &r.Rbx, rbp: &r.Rbp, r12: &r.R12, r13: &r.R13, r14: &r.R14, r15: &r.R15}[g.reg] = f.value
+	*map[register]*uint64{rbx: &r.Rbx, rbp: &r.Rbp, r12: &r.R12, r13: &r.R13, r14: &r.R14,
+		r15: &r.R15}[g.reg] = f.value
 	r.Rax, r.Rip, r.Rsp, r.Eflags, r.Orig_rax = 0, fn, f.call, eflagsAway, ^uint64(0)
 	return r
 }

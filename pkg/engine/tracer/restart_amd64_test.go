@@ -12,13 +12,15 @@ import (
 
 // TestOldKilled kills the engine while a thread is away that was in a system call by int $0x80.
 func TestOldKilled(t *testing.T) {
-	for how, want := range map[string]string{"old-read": "1 0 ", "old-nanosleep": "0 0 ", "old-poll": "0 0 "} {
+	for how, want := range map[string]string{"old-read": "1 0 ", "old-nanosleep": "0 0 ",
+		"old-poll": "0 0 "} {
 		t.Run(how, func(t *testing.T) {
 			skipOld(t, how)
 			t.Parallel() // it sleeps for 2 s
 			c := start(t, program(t, "blocked"), how, "2000")
 			time.Sleep(20 * time.Millisecond)
-			if err := startEngine(&checker{child: c}, atResume, "syscalls").Run(); !targettest.Killed(err) {
+			if err := startEngine(&checker{child: c}, atResume,
+				"syscalls").Run(); !targettest.Killed(err) {
 				t.Error(err)
 			}
 			if got := c.Line(); !strings.HasPrefix(got, want) {
@@ -29,7 +31,8 @@ func TestOldKilled(t *testing.T) {
 }
 
 // sleepers are the ways to sleep that the kernel goes on with; the old ones by int $0x80.
-var sleepers = []string{"nanosleep", "poll", "clock_nanosleep", "old-nanosleep", "old-poll", "old-clock_nanosleep"}
+var sleepers = []string{"nanosleep", "poll", "clock_nanosleep", "old-nanosleep", "old-poll",
+	"old-clock_nanosleep"}
 
 // TestRestartedTwice kills the engine while a thread is away that had been interrupted before in
 // the same sleep: it goes on sleeping. The kernel has forgotten then which call it was.
@@ -52,7 +55,8 @@ func TestBeforeRestart(t *testing.T) {
 				skipOld(t, how)
 				t.Parallel()
 				restartedTwice(t, start(t, program(t, "blocked"), how, "2000"), func(r *Registers) {
-					r.Rax, r.Rip, r.Orig_rax = unix.SYS_RESTART_SYSCALL, r.Rip-syscallLen, r.Orig_rax|orig
+					r.Rax, r.Rip, r.Orig_rax = unix.SYS_RESTART_SYSCALL, r.Rip-syscallLen,
+						r.Orig_rax|orig
 					if strings.HasPrefix(how, "old-") {
 						r.Rax = 0
 					}
@@ -82,7 +86,8 @@ func restartedTwice(t *testing.T, c *child, change func(*Registers)) {
 		if !r.forgetsTime() {
 			t.Errorf("it does not sleep: %+v", r)
 		}
-		if change(&r); setRegisters(c.pid, &r) != nil || tr.readState(tr.threads[0]) != nil || !tr.threads[0].regs.forgetsTime() {
+		if change(&r); setRegisters(c.pid, &r) != nil || tr.readState(tr.threads[0]) != nil ||
+			!tr.threads[0].regs.forgetsTime() {
 			t.Errorf("%+v", tr.threads[0].regs)
 		}
 		_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})

@@ -50,8 +50,9 @@ var callNames = map[uint64]string{
 }
 
 const (
-	filterMost       = 4096 // instructions of a filter, the kernel's limit
-	filtersMost      = 1024 // the kernel allows 32,768 instructions in all, but counts four more for each filter
+	filterMost = 4096 // instructions of a filter, the kernel's limit
+	// the kernel allows 32,768 instructions in all, but counts four more for each filter
+	filtersMost      = 1024
 	seccompGetFilter = 0x420c
 )
 
@@ -59,7 +60,8 @@ const (
 // filter itself.
 func filtersOf(tid int) (filters [][]unix.SockFilter, err error) {
 	for i := range filtersMost {
-		n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, seccompGetFilter, uintptr(tid), uintptr(i), 0, 0, 0)
+		n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, seccompGetFilter, uintptr(tid), uintptr(i), 0,
+			0, 0)
 		if errors.Is(e, unix.ENOENT) && i > 0 {
 			return filters, nil
 		}
@@ -70,7 +72,8 @@ func filtersOf(tid int) (filters [][]unix.SockFilter, err error) {
 			return nil, fmt.Errorf("%d instructions: %w", n, unix.E2BIG)
 		}
 		f := make([]unix.SockFilter, n)
-		if err := ptracePointer(seccompGetFilter, tid, uintptr(i), unsafe.Pointer(&f[0])); err != nil {
+		if err := ptracePointer(seccompGetFilter, tid, uintptr(i),
+			unsafe.Pointer(&f[0])); err != nil {
 			return nil, err
 		}
 		filters = append(filters, f)

@@ -27,10 +27,12 @@ const (
 var suppressStopSIGCHLD = sync.OnceFunc(func() {
 	var sa sigaction
 	const size, signal = unsafe.Sizeof(sa.mask), uintptr(unix.SIGCHLD)
-	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, 0, uintptr(unsafe.Pointer(&sa)), size, 0, 0)
+	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, 0, uintptr(unsafe.Pointer(&sa)),
+		size, 0, 0)
 	if e != 0 || sa.handler <= sigIgn {
 		return // nobody is interrupted
 	}
 	sa.flags |= saNoCldStop
-	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&sa)), 0, size, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&sa)), 0, size,
+		0, 0)
 })

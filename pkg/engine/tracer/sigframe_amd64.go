@@ -5,16 +5,19 @@ import "encoding/binary"
 // The signal frame as rt_sigreturn reads it, from the stack pointer on: a ucontext. What a frame
 // for a handler has around it (the handler's return address below, siginfo above) is not read.
 const (
-	ucLen       = 304
-	ucContext   = 40 // general registers, in the order of writeContext
-	ucFPState   = ucContext + 23*8
-	ucMask      = 296
-	ucXstate    = 1 // flags: there is XSAVE state; ss is saved, and to be restored as it is
-	ucSS        = 2 | 4
-	redZone     = 128
-	resultRoom  = 16                                                           // a function's result, above the ucontext
-	maxStoreGap = 256                                                          // bound of Gadgets' gap
-	frameMost   = redZone + xsaveAlign + ucLen + resultRoom + maxStoreGap + 64 // besides the extended registers
+	ucLen     = 304
+	ucContext = 40 // general registers, in the order of writeContext
+	ucFPState = ucContext + 23*8
+	ucMask    = 296
+	ucXstate  = 1 // flags: there is XSAVE state; ss is saved, and to be restored as it is
+	ucSS      = 2 | 4
+	redZone   = 128
+	// a function's result, above the ucontext
+	resultRoom = 16
+	// bound of Gadgets' gap
+	maxStoreGap = 256
+	// besides the extended registers
+	frameMost = redZone + xsaveAlign + ucLen + resultRoom + maxStoreGap + 64
 )
 
 // newSigframe lays out the way back to the registers r, extended registers x (from signalXstate)
@@ -41,7 +44,8 @@ func newSigframe(r Registers, x []byte, mask, top uint64, g Gadgets, room *scrat
 // writeUcontext writes a context for rt_sigreturn.
 func writeUcontext(uc []byte, r *Registers, fp, mask uint64) {
 	le := binary.LittleEndian
-	le.PutUint64(uc, ucXstate|ucSS) // uc_link and uc_stack stay zero: no alternate stack of size 0 is ever set
+	// uc_link and uc_stack stay zero: no alternate stack of size 0 is ever set
+	le.PutUint64(uc, ucXstate|ucSS)
 	r.writeContext(uc[ucContext:])
 	le.PutUint64(uc[ucFPState:], fp)
 	le.PutUint64(uc[ucMask:], mask)
@@ -50,7 +54,8 @@ func writeUcontext(uc []byte, r *Registers, fp, mask uint64) {
 // writeContext writes the general registers in the order of the kernel's sigcontext.
 func (r *Registers) writeContext(b []byte) {
 	for i, v := range []uint64{
-		r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15, r.Rdi, r.Rsi, r.Rbp, r.Rbx, r.Rdx, r.Rax, r.Rcx, r.Rsp,
+		r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15, r.Rdi, r.Rsi, r.Rbp, r.Rbx, r.Rdx,
+		r.Rax, r.Rcx, r.Rsp,
 		r.Rip, r.Eflags, r.Cs | r.Ss<<48,
 	} {
 		binary.LittleEndian.PutUint64(b[8*i:], v)

@@ -42,7 +42,8 @@ func blockSum(b []byte) uint64 {
 	from := 0
 	for _, w := range append(words, len(b)/8) {
 		if to := 8 * w; to > from {
-			a, c = crc32.Update(a, crc32.IEEETable, b[from:to]), crc32.Update(c, castagnoli(), b[from:to])
+			a, c = crc32.Update(a, crc32.IEEETable, b[from:to]),
+				crc32.Update(c, castagnoli(), b[from:to])
 		}
 		from = 8*w + 8
 	}

@@ -18,14 +18,16 @@ func TestSlots(t *testing.T) {
 		c := startChecker(t, 1, "pause")
 		all.Go(func() {
 			for range 10 {
-				_, err := Run(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second}, func(*Tracee) error {
-					n := now.Add(1)
-					for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-					}
-					time.Sleep(time.Millisecond)
-					now.Add(-1)
-					return nil
-				})
+				_, err := Run(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second},
+					func(*Tracee) error {
+						n := now.Add(1)
+						for old := most.Load(); n > old &&
+							!most.CompareAndSwap(old, n); old = most.Load() {
+						}
+						time.Sleep(time.Millisecond)
+						now.Add(-1)
+						return nil
+					})
 				if err != nil {
 					t.Error(err)
 				}
@@ -49,14 +51,15 @@ func TestUrgency(t *testing.T) {
 		}
 	}
 	policy := func(wait func()) (policy uint32) {
-		_, err := Run(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second, step: step}, func(*Tracee) error {
-			wait()
-			attr, err := unix.SchedGetAttr(0, 0)
-			if err == nil {
-				policy = attr.Policy
-			}
-			return err
-		})
+		_, err := Run(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second, step: step},
+			func(*Tracee) error {
+				wait()
+				attr, err := unix.SchedGetAttr(0, 0)
+				if err == nil {
+					policy = attr.Policy
+				}
+				return err
+			})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,13 +22,16 @@ import (
 // another thread does, this one ends. Before the seize nothing like that holds: a child of vfork
 // has its parent's memory until it executes.
 type space struct {
-	of       *Thread // through which it was opened; nil: it is not open
-	mem      *os.File
-	maps     *os.File
-	pagemap  *os.File // nil: the kernel has none
-	status   *os.File // of that thread
-	stack    uint64   // where the first thread's stack began when it was opened, which a privileged process may change
-	stackEnd uint64   // of the mapping that it is in; 0 if that is not known to be one that grows downwards
+	of      *Thread // through which it was opened; nil: it is not open
+	mem     *os.File
+	maps    *os.File
+	pagemap *os.File // nil: the kernel has none
+	status  *os.File // of that thread
+	// where the first thread's stack began when it was opened, which a privileged process may
+	// change
+	stack uint64
+	// of the mapping that it is in; 0 if that is not known to be one that grows downwards
+	stackEnd uint64
 }
 
 // warm reads what will be read again under the stop: what is read the second time takes a third of
@@ -101,7 +104,8 @@ func (s *space) initialStack(addr uint64) (Range, bool) {
 	var pin runtime.Pinner
 	pin.Pin(&name)
 	defer pin.Unpin()
-	q := procmapQuery{addr: addr, nameSize: uint32(len(name)), nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
+	q := procmapQuery{addr: addr, nameSize: uint32(len(name)),
+		nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
 	switch e := s.query(&q); {
 	case e == 0:
 		return Range{q.start, q.end}, string(name[:]) == want

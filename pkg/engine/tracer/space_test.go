@@ -63,7 +63,8 @@ func sameMemory(t *testing.T, tr *Tracee) {
 			t.Errorf("at %#x: % x, %v; want % x, %v", addr, got, err, want, wantErr)
 		}
 	}
-	if stack, ok := tr.space.initialStack(tr.space.stack); !ok || tr.Threads()[0].SP()-stack.Start > stack.End-stack.Start {
+	if stack, ok := tr.space.initialStack(tr.space.stack); !ok ||
+		tr.Threads()[0].SP()-stack.Start > stack.End-stack.Start {
 		t.Errorf("stack %x, found: %v; want that around %#x", stack, ok, tr.Threads()[0].SP())
 	}
 }
@@ -83,7 +84,8 @@ func TestIncompleteList(t *testing.T) {
 			return
 		}
 		for _, th := range tr.threads {
-			err = errors.Join(err, tr.waitStopped(t.Context(), th, tr.attached.Add(defaultStopTimeout)))
+			err = errors.Join(err, tr.waitStopped(t.Context(), th,
+				tr.attached.Add(defaultStopTimeout)))
 		}
 		if tr.allStopped() {
 			t.Error("2 of 4 threads are taken for all")
@@ -115,7 +117,8 @@ func TestEndedInList(t *testing.T) {
 		tr.reaper = startReaper(c.pid)
 		defer tr.reaper.stop()
 		tids := must(tasks(c.pid))
-		for _, list := range [][]int{tids, append(tids, gone.Process.Pid), append(tids, gone.Process.Pid)} {
+		for _, list := range [][]int{tids, append(tids, gone.Process.Pid),
+			append(tids, gone.Process.Pid)} {
 			g, e := tr.seizeNew(list)
 			grown, err = append(grown, g), errors.Join(err, e)
 		}

@@ -41,7 +41,8 @@ var scanBuffers = sync.Pool{New: func() any {
 // NewStackScanner prepares for scanning, before the stop: stacks are the writable mappings of the
 // process, in ascending order. Call Done after the last scan.
 func NewStackScanner(stacks []Range) *StackScanner {
-	return &StackScanner{stacks: stacks, buf: scanBuffers.Get().(*[scanStep]byte), left: maxStacksRead}
+	return &StackScanner{stacks: stacks, buf: scanBuffers.Get().(*[scanStep]byte),
+		left: maxStacksRead}
 }
 
 // Done gives the buffer back.
@@ -52,7 +53,8 @@ func (s *StackScanner) Done() { scanBuffers.Put(s.buf) }
 // of what a signal interrupted. All others may be return addresses, pointers that were stored, or
 // what calls that are over have left. The error is hit's, or an ErrScan. Words in a red zone, below
 // the stack pointer, are no return addresses: below gets them, if it is not nil.
-func (s *StackScanner) Scan(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64, pc bool) error, below func(v uint64)) error {
+func (s *StackScanner) Scan(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64, pc bool) error,
+	below func(v uint64)) error {
 	within := func(v uint64, pc bool) error {
 		if v < lo || v >= hi {
 			return nil
@@ -88,7 +90,8 @@ const leafZone = 128
 
 // scanStack looks through a thread's stack, from its red zone to the end of the mapping. If a
 // signal's handler runs on a stack of its own, it returns where the one is that was interrupted.
-func (s *StackScanner) scanStack(t *Tracee, sp, lo, hi uint64, hit func(v uint64, pc bool) error, below func(v uint64)) (interrupted uint64, err error) {
+func (s *StackScanner) scanStack(t *Tracee, sp, lo, hi uint64, hit func(v uint64, pc bool) error,
+	below func(v uint64)) (interrupted uint64, err error) {
 	i, _ := slices.BinarySearchFunc(s.stacks, sp, func(m Range, a uint64) int {
 		if m.End <= a {
 			return -1

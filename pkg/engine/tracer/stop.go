@@ -37,7 +37,8 @@ func peek(tid int) stop {
 func look(tid int) (s stop, exited bool) {
 	var si siginfo
 	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WALL
-	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid), uintptr(unsafe.Pointer(&si)), options, 0, 0)
+	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid),
+		uintptr(unsafe.Pointer(&si)), options, 0, 0)
 	switch {
 	case e != 0:
 		return stop{kind: ended}, false // ECHILD: not ours any more

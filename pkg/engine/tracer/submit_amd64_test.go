@@ -19,8 +19,8 @@ func atSpare(at uint64) []BatchCall {
 	return []BatchCall{
 		{Call: Call{Nr: unix.SYS_MEMFD_CREATE, Args: [6]uint64{at + 16}}},
 		{Call: Call{Nr: unix.SYS_FTRUNCATE, Args: [6]uint64{0, 4096}}, Arg: 1, From: 0},
-		{Call: Call{Nr: unix.SYS_MMAP, Args: [6]uint64{spare, 4096, unix.PROT_READ, unix.MAP_PRIVATE | unix.MAP_FIXED_NOREPLACE}},
-			Arg: 5, From: 0},
+		{Call: Call{Nr: unix.SYS_MMAP, Args: [6]uint64{spare, 4096, unix.PROT_READ,
+			unix.MAP_PRIVATE | unix.MAP_FIXED_NOREPLACE}}, Arg: 5, From: 0},
 		{Call: Call{Nr: unix.SYS_NANOSLEEP, Args: [6]uint64{at}}},
 		{Call: Call{Nr: unix.SYS_CLOSE}, Arg: 1, From: 0},
 	}
@@ -64,7 +64,8 @@ func testSubmit(t *testing.T, target string) {
 			t.Fatal(err)
 		}
 		m, name, err := tr.Mapping(spare + 100)
-		if err != nil || m != (Range{spare, spare + 4096}) || name != "/memfd:with blanks  (deleted)" {
+		if err != nil || m != (Range{spare, spare + 4096}) ||
+			name != "/memfd:with blanks  (deleted)" {
 			t.Fatalf("%x %q %v", m, name, err)
 		}
 		if th.excursion != nil || th.regs.pc() == o.Gadgets.Syscall {
@@ -81,7 +82,8 @@ func testSubmit(t *testing.T, target string) {
 		sent++
 		gone := false
 		tr.AfterDetach(func() {
-			for deadline := time.Now().Add(20 * time.Second); !gone && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(20 * time.Second); !gone &&
+				time.Now().Before(deadline); {
 				_, _, err := tr.Mapping(spare)
 				gone = err != nil
 			}
@@ -159,7 +161,8 @@ func TestSubmitLate(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: time.Second}
 	tr := sent(t, c.pid, o, 3*time.Second)
-	if err := tr.WhileRunning(t.Context(), nothing); !errors.Is(err, ErrNotStopping) || len(tr.Threads()) != 0 {
+	if err := tr.WhileRunning(t.Context(), nothing); !errors.Is(err, ErrNotStopping) ||
+		len(tr.Threads()) != 0 {
 		t.Errorf("%d threads, %v", len(tr.Threads()), err)
 	}
 	detach(t, tr)
@@ -177,7 +180,8 @@ func TestSubmitRefused(t *testing.T) {
 			detach(t, tr)
 			tr = attach(t, c.pid, Options{Gadgets: g})
 		}
-		if err := tr.Submit(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) || tr.Threads()[0].excursion != nil {
+		if err := tr.Submit(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) ||
+			tr.Threads()[0].excursion != nil {
 			t.Error(err)
 		}
 		detach(t, tr)

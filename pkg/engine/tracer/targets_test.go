@@ -18,10 +18,12 @@ import (
 // the right results, and the process goes on.
 func TestTargets(t *testing.T) {
 	plain := func(*exec.Cmd) {}
-	namespaces := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}}
+	namespaces := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS |
+		unix.CLONE_NEWUSER, UidMappings: []syscall.SysProcIDMap{
+		{ContainerID: 0, HostID: os.Getuid(), Size: 1}}}
 	hasUsers := true
-	if cmd := exec.Command("true"); os.Getuid() == 0 { // who need not be root of a user namespace, and cannot in a chroot
+	if cmd := exec.Command("true"); os.Getuid() == 0 {
+		// who need not be root of a user namespace, and cannot in a chroot
 		cmd.SysProcAttr = namespaces
 		if cmd.Run() != nil {
 			t.Log("in namespaces: there are no user namespaces here")
@@ -60,11 +62,14 @@ func TestTargets(t *testing.T) {
 			for range 5 {
 				tr := attach(t, c.pid, Options{Gadgets: g})
 				for _, th := range tr.Threads() {
-					r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPPID}, Call{Nr: unix.SYS_GETTID})
-					if err != nil || len(r) != 2 || name != "in namespaces" && r[1].Value != uint64(th.TID) {
+					r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPPID},
+						Call{Nr: unix.SYS_GETTID})
+					if err != nil || len(r) != 2 || name != "in namespaces" &&
+						r[1].Value != uint64(th.TID) {
 						t.Fatalf("%s: %+v, %v", name, r, err)
 					}
-					if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 || err != nil {
+					if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 ||
+						err != nil {
 						t.Fatalf("%s: %d, %v", name, v, err)
 					}
 				}
@@ -83,7 +88,8 @@ func TestThousandCalls(t *testing.T) {
 	for range 500 {
 		_, err := Run(t.Context(), c.pid, o, func(tr *Tracee) error {
 			for _, th := range tr.Threads() {
-				if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 || err != nil {
+				if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 ||
+					err != nil {
 					t.Errorf("%d, %v", v, err)
 				}
 			}

@@ -41,24 +41,26 @@ const defaultStopTimeout = time.Second
 // goroutine, but not at the same time; between several calls under one stop, [Tracee.Do] saves the
 // change of threads.
 type Tracee struct {
-	pid      int
-	o        Options
-	w        *worker
-	dir      *procfs.Dir
-	space    space
-	mem      *Memory // of it, once all stand still
-	state    state
-	scratch  *scratch
-	queued   [32]siginfo // room for what pendingSignals reads
-	blocks   []Range     // of tracers that were killed, in the first thread's stack
-	reaper   *reaper     // while it is being attached
-	phase    atomic.Int32
-	threads  []*Thread
-	known    map[int]*Thread
-	exited   map[int]bool // threads that had ended when they were to be seized
-	partial  bool         // there are threads that are left alone
-	left     int          // threads that were seized and not detached: the kernel may hold them until the tracer thread ends
-	attached time.Time    // first interrupt since all ran
+	pid     int
+	o       Options
+	w       *worker
+	dir     *procfs.Dir
+	space   space
+	mem     *Memory // of it, once all stand still
+	state   state
+	scratch *scratch
+	queued  [32]siginfo // room for what pendingSignals reads
+	blocks  []Range     // of tracers that were killed, in the first thread's stack
+	reaper  *reaper     // while it is being attached
+	phase   atomic.Int32
+	threads []*Thread
+	known   map[int]*Thread
+	exited  map[int]bool // threads that had ended when they were to be seized
+	partial bool         // there are threads that are left alone
+	// threads that were seized and not detached: the kernel may hold them until the tracer thread
+	// ends
+	left     int
+	attached time.Time // first interrupt since all ran
 	stopTime time.Duration
 	detached bool
 	after    func() // see AfterDetach
@@ -106,7 +108,8 @@ func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.D
 	}
 	defer func() { <-slots }()
 	t := newTracee(pid, o)
-	done := make(chan error, 1) // written to when all is over: waking this thread would take time under the stop
+	// written to when all is over: waking this thread would take time under the stop
+	done := make(chan error, 1)
 	t.w.jobs <- func() {
 		err := t.attach(ctx)
 		if err == nil {
@@ -184,7 +187,8 @@ func (t *Tracee) step(name string) {
 
 // errArch is the answer where lpbuild cannot do it yet.
 func errArch(pid int) error {
-	return &Error{Op: "stopping its threads", PID: pid, Err: fmt.Errorf("on %s: %w", runtime.GOARCH, ErrUnsupported)}
+	return &Error{Op: "stopping its threads", PID: pid, Err: fmt.Errorf("on %s: %w", runtime.GOARCH,
+		ErrUnsupported)}
 }
 
 func newTracee(pid int, o Options) *Tracee {

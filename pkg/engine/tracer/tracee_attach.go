@@ -63,7 +63,8 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 func (t *Tracee) stopThreads(ctx context.Context) error {
 	clear(t.exited)
 	op := "stopping its threads"
-	for deadline := time.Now().Add(t.o.StopTimeout); ; op = "stopping its threads, which keep appearing" {
+	for deadline := time.Now().
+		Add(t.o.StopTimeout); ; op = "stopping its threads, which keep appearing" {
 		tids, complete, err := t.tasks()
 		if err != nil {
 			return t.fail("listing its threads", 0, err)
@@ -102,7 +103,8 @@ func (t *Tracee) notStopping() error {
 // another thread begins.
 func (t *Tracee) allStopped() bool {
 	n, err := t.dir.Tasks()
-	return err == nil && !t.partial && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
+	return err == nil && !t.partial && n == len(t.threads) && !slices.ContainsFunc(t.threads,
+		func(th *Thread) bool { return !th.stopped })
 }
 
 // seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In
@@ -132,7 +134,8 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 			}
 		}
 	}
-	if t.space.of == nil && len(t.threads) > 0 { // what fails is tried again, and judged, when all stand still
+	if t.space.of == nil && len(t.threads) > 0 {
+		// what fails is tried again, and judged, when all stand still
 		if t.space, err = t.openSpace(t.threads[0]); errors.Is(err, errDying) {
 			return false, t.fail("attaching", t.threads[0].TID, err)
 		}

@@ -35,7 +35,8 @@ var ErrNoBatch = errors.New("no system calls in one go")
 // a thread that has not begun by then makes no call at all, another one makes them all, and comes
 // back by itself. A thread with a seccomp filter must not be used unless all calls are known to be
 // allowed.
-func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(at uint64) []BatchCall) ([]Result, error) {
+func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte,
+	calls func(at uint64) []BatchCall) ([]Result, error) {
 	var results []Result
 	err := t.Do(func() error {
 		if !t.o.Gadgets.canBatch() || th.regs.forgetsTime() {
@@ -53,7 +54,8 @@ func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(
 
 // prepareBatch is prepare with a chain of calls, and the data that their pointers lead to, below
 // the sigframe. places returns where the results go.
-func (t *Tracee) prepareBatch(th *Thread, data []byte, calls func(at uint64) []BatchCall, places func([]BatchCall) [][]place) (c chain, err error) {
+func (t *Tracee) prepareBatch(th *Thread, data []byte, calls func(at uint64) []BatchCall,
+	places func([]BatchCall) [][]place) (c chain, err error) {
 	err = t.prepareWith(th, uint64(len(data))+batchRoom, func(ex *excursion) {
 		ex.sigframe.prepend(data)
 		list := calls(ex.sigframe.base)

@@ -36,7 +36,8 @@ func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64
 	var value uint64
 	err := t.Do(func() (err error) {
 		if len(args) > 6 || !t.o.Gadgets.canCall() {
-			return t.fail("calling a function", th.TID, fmt.Errorf("%d arguments: %w", len(args), ErrGadget))
+			return t.fail("calling a function", th.TID, fmt.Errorf("%d arguments: %w", len(args),
+				ErrGadget))
 		}
 		if err := t.prepare(th, callRoom); err != nil {
 			return err
@@ -128,11 +129,13 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, completion int) 
 			if err := t.faultOf(th.TID, s.signal); err != nil {
 				return err
 			}
-			if s.signal == completion { // the function unblocked it: it does not stop the thread at the end
+			if s.signal == completion {
+				// the function unblocked it: it does not stop the thread at the end
 				how, signal = unix.PTRACE_SYSCALL, 0
 			}
 		case stopSyscall:
-			if th.excursion.entered = !th.excursion.entered; th.excursion.entered && t.atReturn(th) {
+			if th.excursion.entered = !th.excursion.entered; th.excursion.entered &&
+				t.atReturn(th) {
 				th.stopped = true
 				return nil
 			}

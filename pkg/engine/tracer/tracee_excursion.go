@@ -14,7 +14,8 @@ import (
 // synchronous are signals that an instruction or a system call of the thread's own may raise. The
 // kernel resets the handler of such a signal to the default when it comes while blocked, so on the
 // way they are blocked only if they were.
-const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1) | 1<<(unix.SIGFPE-1) |
+const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1) | 1<<
+	(unix.SIGFPE-1) |
 	1<<(unix.SIGSEGV-1) | 1<<(unix.SIGSYS-1)
 
 // prepare makes the sigframe and writes it into memory that is known to be unused. It leaves the
@@ -26,7 +27,8 @@ func (t *Tracee) prepare(th *Thread, room uint64, calls ...Call) error {
 
 // prepareWith is prepare with more data, which add puts below the sigframe. There is room for it
 // besides.
-func (t *Tracee) prepareWith(th *Thread, room uint64, add func(*excursion), calls ...Call) (err error) {
+func (t *Tracee) prepareWith(th *Thread, room uint64, add func(*excursion),
+	calls ...Call) (err error) {
 	busy := th.excursion
 	defer func() {
 		if err != nil {
@@ -75,7 +77,8 @@ func (t *Tracee) prepareWith(th *Thread, room uint64, add func(*excursion), call
 	if ex.area, err = t.frameArea(th, room+uint64(len(x))+frameMost+blockRoom); err != nil {
 		return err
 	}
-	ex.sigframe = newSigframe(ex.regs.onFrame(th.TID), x, ex.ownMask, ex.area.End, t.o.Gadgets, t.scratch)
+	ex.sigframe = newSigframe(ex.regs.onFrame(th.TID), x, ex.ownMask, ex.area.End, t.o.Gadgets,
+		t.scratch)
 	add(ex)
 	return t.writeSigframe(th, ex)
 }
@@ -92,11 +95,14 @@ func (t *Tracee) deliverOwn(th *Thread) error {
 	if err != nil {
 		return t.lost(th, err)
 	}
-	if !slices.ContainsFunc(queued, func(si siginfo) bool { return si.own() && mask>>(si.signo-1)&1 == 0 }) {
+	if !slices.ContainsFunc(queued, func(si siginfo) bool {
+		return si.own() && mask>>(si.signo-1)&1 == 0
+	}) {
 		return nil
 	}
 	t.step("excursion:deliver")
-	if err := t.resume(th, unix.PTRACE_CONT, 0); err != nil { // to the signal: it comes before anything else
+	if err := t.resume(th, unix.PTRACE_CONT, 0); err != nil {
+		// to the signal: it comes before anything else
 		return err
 	}
 	deadline := time.Now().Add(arriveWait)
@@ -249,7 +255,8 @@ type rseqConfig struct {
 // tell, and what cannot be read is not a sequence.
 func (t *Tracee) leaveRseq(tid int, r *Registers) {
 	var c rseqConfig
-	if ptracePointer(unix.PTRACE_GET_RSEQ_CONFIGURATION, tid, unsafe.Sizeof(c), unsafe.Pointer(&c)) != nil || c.area == 0 {
+	if ptracePointer(unix.PTRACE_GET_RSEQ_CONFIGURATION, tid, unsafe.Sizeof(c),
+		unsafe.Pointer(&c)) != nil || c.area == 0 {
 		return
 	}
 	var p [8]byte

@@ -75,7 +75,8 @@ func (t *Tracee) frameArea(th *Thread, room uint64) (frameArea, error) {
 	for _, other := range t.threads {
 		on := stack.holds(other.regs.sp())
 		if on {
-			top = min(top, other.regs.sp()-min(redZone, other.regs.sp())) // it may not have touched yet what it stands on
+			// it may not have touched yet what it stands on
+			top = min(top, other.regs.sp()-min(redZone, other.regs.sp()))
 		}
 		if other.excursion != nil {
 			top = min(top, other.excursion.area.Start)

@@ -44,7 +44,9 @@ func (t *Tracee) kernelSide(tid int) (bool, error) {
 		case major > k.major || major == k.major && minor >= k.minor:
 			return true, nil
 		default:
-			return slices.ContainsFunc(kernelSideNames, func(n string) bool { return strings.HasPrefix(s.Name, n) }), nil
+			return slices.ContainsFunc(kernelSideNames, func(n string) bool {
+				return strings.HasPrefix(s.Name, n)
+			}), nil
 		}
 	}
 	return false, nil

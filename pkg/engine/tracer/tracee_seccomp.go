@@ -30,7 +30,8 @@ func (t *Tracee) Allowed(th *Thread, calls ...Call) error {
 			return t.fail("reading the filter", th.TID, errors.Join(ErrSeccomp, ErrFilter, err))
 		}
 		for _, c := range calls {
-			if a := judge(filters, c, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
+			if a := judge(filters, c, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW &&
+				a != unix.SECCOMP_RET_LOG {
 				return t.fail(callName(c.Nr), th.TID, ErrSeccomp)
 			}
 		}
@@ -58,7 +59,8 @@ func (t *Tracee) allowed(th *Thread, calls []Call) error {
 		}
 		return fmt.Errorf("%w: %w: %w", ErrFilter, err, ErrSeccomp)
 	}
-	if a := judge(filters, Call{Nr: sysSigreturn}, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
+	if a := judge(filters, Call{Nr: sysSigreturn}, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW &&
+		a != unix.SECCOMP_RET_LOG {
 		return fmt.Errorf("rt_sigreturn: %w", ErrSeccomp)
 	}
 	for _, c := range calls {

@@ -93,7 +93,8 @@ func (t *Tracee) Mapping(addr uint64) (Range, string, error) {
 	var pin runtime.Pinner
 	pin.Pin(&name)
 	defer pin.Unpin()
-	q := procmapQuery{addr: addr, nameSize: uint32(len(name)), nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
+	q := procmapQuery{addr: addr, nameSize: uint32(len(name)),
+		nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
 	switch e := t.space.query(&q); {
 	case e == 0:
 		return Range{q.start, q.end}, string(name[:max(int(q.nameSize), 1)-1]), nil

@@ -73,7 +73,8 @@ func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Res
 
 // syscall runs one call, from any stop of the excursion to the stop at the call's end.
 func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error) {
-	if err := t.start(th, th.excursion.regs.toCall(c, t.o.Gadgets, th.excursion.sigframe)); err != nil {
+	if err := t.start(th, th.excursion.regs.toCall(c, t.o.Gadgets,
+		th.excursion.sigframe)); err != nil {
 		return Result{}, err
 	}
 	var regs Registers
@@ -183,9 +184,12 @@ func (t *Tracee) atSignal(th *Thread) bool {
 //
 // next runs on the thread that owns the tracee: the rules of [Tracee.Do] apply, and other methods
 // that send th somewhere must not be called from it. Errors are those of Syscalls.
-func (t *Tracee) Sequence(ctx context.Context, th *Thread, data []byte, next func(at uint64, done []Result) (Call, bool)) error {
+func (t *Tracee) Sequence(ctx context.Context, th *Thread, data []byte,
+	next func(at uint64, done []Result) (Call, bool)) error {
 	return t.Do(func() error {
-		if err := t.prepareWith(th, uint64(len(data))+16, func(ex *excursion) { ex.sigframe.prepend(data) }); err != nil {
+		if err := t.prepareWith(th, uint64(len(data))+16, func(ex *excursion) {
+			ex.sigframe.prepend(data)
+		}); err != nil {
 			return err
 		}
 		th.excursion.xstate = nil // no system call changes it

@@ -25,8 +25,10 @@ func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, e
 		late := b.slow() && !deadline.IsZero() && time.Now().After(deadline)
 		s := peek(tid)
 		if s.kind == running && (late || b.wantsState()) {
-			if over, err := t.ended(tid); err == nil && over { // if that is not known, it is waited for
-				s.kind = ended // the kernel does not tell the end of a process's first thread before that of the others
+			if over, err := t.ended(tid); err == nil && over {
+				// if that is not known, it is waited for the kernel does not tell the end of a
+				// process's first thread before that of the others
+				s.kind = ended
 			}
 		}
 		if s.kind == ended && tid != t.pid {

@@ -21,7 +21,8 @@ func TestWhileRunning(t *testing.T) {
 		for range 20 {
 			if err := tr.WhileRunning(t.Context(), func() error {
 				before := [3]uint64{c.count(0), c.count(1), c.count(2)}
-				for n, deadline := 0, time.Now().Add(10*time.Second); n < 3 && time.Now().Before(deadline); {
+				for n, deadline := 0, time.Now().Add(10*time.Second); n < 3 &&
+					time.Now().Before(deadline); {
 					if c.count(n) > before[n] {
 						n++
 					}
@@ -57,7 +58,10 @@ func TestWhileRunningError(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	mine, began := errors.New("mine"), time.Now()
 	tr := attach(t, c.pid, Options{})
-	if err := tr.WhileRunning(t.Context(), func() error { time.Sleep(100 * time.Millisecond); return mine }); !errors.Is(err, mine) {
+	if err := tr.WhileRunning(t.Context(), func() error {
+		time.Sleep(100 * time.Millisecond)
+		return mine
+	}); !errors.Is(err, mine) {
 		t.Error(err)
 	}
 	if state, tracer := stat(t, c.pid, c.pid); state != "t" || tracer == 0 {
@@ -76,7 +80,10 @@ func TestWhileRunningUnquiet(t *testing.T) {
 	c := start(t, program(t, "life"), "threads")
 	for range 100 {
 		tr := attach(t, c.pid, Options{StopTimeout: 10 * time.Second})
-		if err := tr.WhileRunning(t.Context(), func() error { time.Sleep(200 * time.Microsecond); return nil }); err != nil {
+		if err := tr.WhileRunning(t.Context(), func() error {
+			time.Sleep(200 * time.Microsecond)
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		known := map[int]bool{}
@@ -103,7 +110,10 @@ func TestWhileRunningExecs(t *testing.T) {
 			if err != nil {
 				continue // as in TestExecs
 			}
-			err = tr.WhileRunning(t.Context(), func() error { time.Sleep(time.Millisecond); return nil })
+			err = tr.WhileRunning(t.Context(), func() error {
+				time.Sleep(time.Millisecond)
+				return nil
+			})
 			switch {
 			case errors.Is(err, ErrExec), errors.Is(err, ErrGone), errors.Is(err, ErrNotStopping):
 				seen++
@@ -120,7 +130,8 @@ func TestWhileRunningExecs(t *testing.T) {
 			t.Errorf("%s: it never executed meanwhile", how)
 		}
 		deadline := time.Now().Add(10 * time.Second)
-		for state, tracer := "", 1; tracer != 0 || state == "t" || state == "Z"; { // in the middle of exec its first thread has ended
+		for state, tracer := "", 1; tracer != 0 || state == "t" || state == "Z"; {
+			// in the middle of exec its first thread has ended
 			if state, tracer = stat(t, c.pid, c.pid); time.Now().After(deadline) {
 				t.Fatalf("%s: state %s, tracer %d", how, state, tracer)
 			}
@@ -132,7 +143,9 @@ func TestWhileRunningExecs(t *testing.T) {
 func TestWhileRunningStorm(t *testing.T) {
 	c := start(t, program(t, "life"), "storm", "5000")
 	for {
-		_, err := Run(t.Context(), c.pid, Options{}, func(tr *Tracee) error { return tr.WhileRunning(t.Context(), nothing) })
+		_, err := Run(t.Context(), c.pid, Options{}, func(tr *Tracee) error {
+			return tr.WhileRunning(t.Context(), nothing)
+		})
 		if errors.Is(err, ErrGone) {
 			break
 		}

@@ -60,7 +60,8 @@ func (w *worker) keepThread() bool {
 	if unix.Gettid() == unix.Getpid() {
 		return false
 	}
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // short sleeps shall be short; the default adds 50 µs
+	// short sleeps shall be short; the default adds 50 µs
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	growStack()
 	castagnoli()
 	w.tid.Store(int32(unix.Gettid()))
@@ -87,7 +88,8 @@ func (w *worker) leaveThread() bool {
 		return false
 	}
 	w.restorePriority()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // the default, which programs that it starts inherit
+	// the default, which programs that it starts inherit
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
 	w.tid.Store(0)
 	runtime.UnlockOSThread()
 	return true
@@ -98,8 +100,10 @@ func (w *worker) leaveThread() bool {
 // started do not count.
 func tracesAny() bool {
 	var si siginfo
-	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WCLONE | unix.WNOTHREAD
-	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&si)), options, 0, 0)
+	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WCLONE |
+		unix.WNOTHREAD
+	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&si)),
+		options, 0, 0)
 	return e != unix.ECHILD
 }
 

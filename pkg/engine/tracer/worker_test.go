@@ -56,7 +56,8 @@ func TestThreadLeft(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		return fmt.Sprintf("policy %d, slice of %d ns, slack of %d ns", attr.Policy, attr.Runtime, slack)
+		return fmt.Sprintf("policy %d, slice of %d ns, slack of %d ns", attr.Policy, attr.Runtime,
+			slack)
 	}
 	w := startWorker()
 	defer w.end(false)

@@ -15,7 +15,8 @@ const (
 	xsaveLegacy = 512
 	xsaveHeader = 64
 	xsaveMost   = 16 << 10 // with AMX it is 11 KiB
-	xsaveSoft   = 464      // in the legacy area, unused by the processor: magic, size with end mark, features, size
+	// in the legacy area, unused by the processor: magic, size with end mark, features, size
+	xsaveSoft   = 464
 	xsaveMagic1 = 0x46505853
 	xsaveMagic2 = 0x46505845 // end mark
 	xsaveAlign  = 64
@@ -66,7 +67,8 @@ func signalXstate(x []byte, room *scratch) ([]byte, error) {
 		size = max(size, componentEnds()[i])
 	}
 	if size > len(x) {
-		return nil, fmt.Errorf("extended registers of %d bytes, %d in use: %w", len(x), size, ErrUnsupported)
+		return nil, fmt.Errorf("extended registers of %d bytes, %d in use: %w", len(x), size,
+			ErrUnsupported)
 	}
 	b := room.take(size + 4)
 	copy(b, x[:size])
@@ -117,6 +119,7 @@ func initialXstate(x []byte) []byte {
 	clear(b[:xsaveSoft])
 	le.PutUint16(b, initialCW)
 	le.PutUint32(b[24:], initialMXCSR)
-	le.PutUint64(b[xsaveLegacy:], le.Uint64(b[xsaveLegacy:])&protectionKeys|3) // 3: what has just been written
+	// 3: what has just been written
+	le.PutUint64(b[xsaveLegacy:], le.Uint64(b[xsaveLegacy:])&protectionKeys|3)
 	return b
 }

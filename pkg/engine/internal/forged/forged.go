@@ -66,9 +66,9 @@ func Library(changes ...Change) []byte {
 	for i, e := range []struct {
 		tag   elf.DynTag
 		value uint64
-	}{{elf.DT_SONAME, 1}, {elf.DT_STRTAB, Strtab}, {elf.DT_STRSZ, uint64(len(Strings))}, {elf.DT_SYMTAB, Symtab},
-		{elf.DT_GNU_HASH, GNU}, {elf.DT_HASH, SysV}, {elf.DT_VERSYM, Versym}, {elf.DT_VERDEF, Verdef},
-		{elf.DT_VERDEFNUM, 1}} {
+	}{{elf.DT_SONAME, 1}, {elf.DT_STRTAB, Strtab}, {elf.DT_STRSZ, uint64(len(Strings))},
+		{elf.DT_SYMTAB, Symtab}, {elf.DT_GNU_HASH, GNU}, {elf.DT_HASH, SysV},
+		{elf.DT_VERSYM, Versym}, {elf.DT_VERDEF, Verdef}, {elf.DT_VERDEFNUM, 1}} {
 		put(Dynamic+16*i, 8, uint64(e.tag))
 		put(Dynamic+16*i+8, 8, e.value)
 	}
@@ -80,7 +80,8 @@ func Library(changes ...Change) []byte {
 		put(at+8, 8, Text+16*uint64(i))
 		put(at+16, 8, 16)
 	}
-	for i, w := range []uint64{1, 1, 1, 0, ^uint64(0) & 0xffffffff, 0xffffffff, 1, hash("trigger") &^ 1, hash("state") | 1} {
+	for i, w := range []uint64{1, 1, 1, 0, ^uint64(0) & 0xffffffff, 0xffffffff, 1,
+		hash("trigger") &^ 1, hash("state") | 1} {
 		put(GNU+4*i, 4, w)
 	}
 	for i, w := range []uint64{1, 3, 1, 0, 2, 0} { // one bucket; row 1, then row 2
@@ -112,7 +113,8 @@ func hash(name string) uint64 {
 type Lie struct {
 	Changes []Change
 	Listed  error // Library.Problem wraps it; nil: none
-	Symbols error // of opening the table, of Lookup("trigger"), or of Lookup("nobody"); nil: all is well
+	// of opening the table, of Lookup("trigger"), or of Lookup("nobody"); nil: all is well
+	Symbols error
 }
 
 // Dyn is a change of the value of a dynamic entry, by its place in Library.
@@ -128,42 +130,64 @@ var Lies = map[string]Lie{
 	"65,535 program headers":     {Changes: []Change{{56, 2, 0xffff}}, Listed: procfs.ErrMalformed},
 	"no program headers":         {Changes: []Change{{56, 2, 0}}, Listed: procfs.ErrMalformed},
 	"program headers of 0 bytes": {Changes: []Change{{54, 2, 0}}, Listed: procfs.ErrMalformed},
-	"program headers elsewhere":  {Changes: []Change{{32, 8, 1 << 63}}, Listed: procfs.ErrMalformed},
-	"program headers at the end": {Changes: []Change{{32, 8, Size - 56}}, Listed: procfs.ErrMalformed},
-	"segment of 2^63 bytes":      {Changes: []Change{{Phdrs + 40, 8, 1 << 63}}, Listed: procfs.ErrMalformed},
-	"segment at 2^63":            {Changes: []Change{{Phdrs + 16, 8, 1 << 63}}, Listed: procfs.ErrMalformed},
-	"no segment at offset 0":     {Changes: []Change{{Phdrs + 8, 8, 1 << 32}}, Listed: procfs.ErrMalformed},
-	"big-endian":                 {Changes: []Change{{5, 1, 2}}, Listed: procfs.ErrMalformed},
-	"class 3":                    {Changes: []Change{{4, 1, 3}}, Listed: procfs.ErrMalformed},
-	"core file":                  {Changes: []Change{{16, 2, 4}}, Listed: procfs.ErrMalformed},
-	"program at another place":   {Changes: []Change{{16, 2, 2}}, Listed: procfs.ErrMalformed},
-	"notes of 2^40 bytes":        {Changes: []Change{{Phdrs + 56 + 32, 8, 1 << 40}}, Listed: procfs.ErrLimit},
-	"notes outside":              {Changes: []Change{{Phdrs + 56 + 16, 8, Size}}, Listed: procfs.ErrMalformed},
-	"note name of 4 GiB":         {Changes: []Change{{Note, 4, 0xffffffff}}, Listed: procfs.ErrMalformed},
-	"build-id of 4 GiB":          {Changes: []Change{{Note + 4, 4, 0xffffffff}}, Listed: procfs.ErrMalformed},
-	"build-id of 0 bytes":        {Changes: []Change{{Note + 4, 4, 0}}, Listed: procfs.ErrMalformed},
-	"dynamic section outside":    {Changes: []Change{{Phdrs + 112 + 16, 8, Size - 8}}, Listed: procfs.ErrMalformed, Symbols: procfs.ErrMalformed},
-	"SONAME outside":             {Changes: []Change{Dyn(0, 1<<40)}, Listed: procfs.ErrMalformed},
-	"string table outside":       {Changes: []Change{Dyn(1, 1<<40)}, Listed: procfs.ErrMalformed, Symbols: procfs.ErrMalformed},
-	"strings of 2^62 bytes":      {Changes: []Change{Dyn(2, 1<<62)}, Listed: procfs.ErrMalformed, Symbols: procfs.ErrMalformed},
-	"strings up to the end": {Changes: []Change{Dyn(1, Size-4), Dyn(2, 4), {Size - 4, 4, 0x41414141}},
+	"program headers elsewhere": {Changes: []Change{{32, 8, 1 << 63}},
+		Listed: procfs.ErrMalformed},
+	"program headers at the end": {Changes: []Change{{32, 8, Size - 56}},
+		Listed: procfs.ErrMalformed},
+	"segment of 2^63 bytes": {Changes: []Change{{Phdrs + 40, 8, 1 << 63}},
+		Listed: procfs.ErrMalformed},
+	"segment at 2^63": {Changes: []Change{{Phdrs + 16, 8, 1 << 63}},
+		Listed: procfs.ErrMalformed},
+	"no segment at offset 0": {Changes: []Change{{Phdrs + 8, 8, 1 << 32}},
+		Listed: procfs.ErrMalformed},
+	"big-endian":               {Changes: []Change{{5, 1, 2}}, Listed: procfs.ErrMalformed},
+	"class 3":                  {Changes: []Change{{4, 1, 3}}, Listed: procfs.ErrMalformed},
+	"core file":                {Changes: []Change{{16, 2, 4}}, Listed: procfs.ErrMalformed},
+	"program at another place": {Changes: []Change{{16, 2, 2}}, Listed: procfs.ErrMalformed},
+	"notes of 2^40 bytes": {Changes: []Change{{Phdrs + 56 + 32, 8, 1 << 40}},
+		Listed: procfs.ErrLimit},
+	"notes outside": {Changes: []Change{{Phdrs + 56 + 16, 8, Size}},
+		Listed: procfs.ErrMalformed},
+	"note name of 4 GiB": {Changes: []Change{{Note, 4, 0xffffffff}},
+		Listed: procfs.ErrMalformed},
+	"build-id of 4 GiB": {Changes: []Change{{Note + 4, 4, 0xffffffff}},
+		Listed: procfs.ErrMalformed},
+	"build-id of 0 bytes": {Changes: []Change{{Note + 4, 4, 0}}, Listed: procfs.ErrMalformed},
+	"dynamic section outside": {Changes: []Change{{Phdrs + 112 + 16, 8, Size - 8}},
 		Listed: procfs.ErrMalformed, Symbols: procfs.ErrMalformed},
+	"SONAME outside": {Changes: []Change{Dyn(0, 1<<40)}, Listed: procfs.ErrMalformed},
+	"string table outside": {Changes: []Change{Dyn(1, 1<<40)}, Listed: procfs.ErrMalformed,
+		Symbols: procfs.ErrMalformed},
+	"strings of 2^62 bytes": {Changes: []Change{Dyn(2, 1<<62)}, Listed: procfs.ErrMalformed,
+		Symbols: procfs.ErrMalformed},
+	"strings up to the end": {Changes: []Change{Dyn(1, Size-4), Dyn(2, 4),
+		{Size - 4, 4, 0x41414141}}, Listed: procfs.ErrMalformed, Symbols: procfs.ErrMalformed},
 	"symbol table outside":    {Changes: []Change{Dyn(3, 1<<40)}, Symbols: procfs.ErrMalformed},
 	"symbol table at the end": {Changes: []Change{Dyn(3, Size-32)}, Symbols: procfs.ErrMalformed},
-	"no hash table":           {Changes: []Change{NoGNU(), Dyn(5, 1<<62)}, Symbols: procfs.ErrMalformed},
-	"4 billion buckets":       {Changes: []Change{{GNU, 4, 0xffffffff}}, Symbols: procfs.ErrMalformed},
-	"no buckets":              {Changes: []Change{{GNU, 4, 0}}, Symbols: procfs.ErrMalformed},
-	"4 billion Bloom words":   {Changes: []Change{{GNU + 8, 4, 0xffffffff}}, Symbols: procfs.ErrMalformed},
+	"no hash table": {Changes: []Change{NoGNU(), Dyn(5, 1<<62)},
+		Symbols: procfs.ErrMalformed},
+	"4 billion buckets": {Changes: []Change{{GNU, 4, 0xffffffff}},
+		Symbols: procfs.ErrMalformed},
+	"no buckets": {Changes: []Change{{GNU, 4, 0}}, Symbols: procfs.ErrMalformed},
+	"4 billion Bloom words": {Changes: []Change{{GNU + 8, 4, 0xffffffff}},
+		Symbols: procfs.ErrMalformed},
 	"bucket before the first": {Changes: []Change{{GNU + 4, 4, 2}}, Symbols: procfs.ErrMalformed},
-	"bucket without an end":   {Changes: []Change{{GNU + 24, 4, 0x7000_0000}}, Symbols: procfs.ErrMalformed},
-	"DT_HASH of 4 billion":    {Changes: []Change{NoGNU(), {SysV + 4, 4, 0xffffffff}}, Symbols: procfs.ErrMalformed},
-	"DT_HASH in a circle":     {Changes: []Change{NoGNU(), {SysV + 8, 4, 2}, {SysV + 20, 4, 2}}, Symbols: procfs.ErrMalformed},
-	"DT_HASH outside":         {Changes: []Change{NoGNU(), {SysV + 8, 4, 77}}, Symbols: procfs.ErrMalformed},
-	"symbol outside":          {Changes: []Change{{Symtab + 24 + 8, 8, 1 << 40}}, Symbols: procfs.ErrMalformed},
-	"symbol of 2^63 bytes":    {Changes: []Change{{Symtab + 24 + 16, 8, 1 << 63}}, Symbols: procfs.ErrMalformed},
-	"versions outside":        {Changes: []Change{Dyn(6, Size-2)}, Symbols: procfs.ErrMalformed},
-	"2^60 versions":           {Changes: []Change{Dyn(8, 1<<60)}, Symbols: procfs.ErrLimit},
-	"version names outside":   {Changes: []Change{{Verdef + 12, 4, 0xffffffff}}, Symbols: procfs.ErrMalformed},
+	"bucket without an end": {Changes: []Change{{GNU + 24, 4, 0x7000_0000}},
+		Symbols: procfs.ErrMalformed},
+	"DT_HASH of 4 billion": {Changes: []Change{NoGNU(), {SysV + 4, 4, 0xffffffff}},
+		Symbols: procfs.ErrMalformed},
+	"DT_HASH in a circle": {Changes: []Change{NoGNU(), {SysV + 8, 4, 2}, {SysV + 20, 4, 2}},
+		Symbols: procfs.ErrMalformed},
+	"DT_HASH outside": {Changes: []Change{NoGNU(), {SysV + 8, 4, 77}},
+		Symbols: procfs.ErrMalformed},
+	"symbol outside": {Changes: []Change{{Symtab + 24 + 8, 8, 1 << 40}},
+		Symbols: procfs.ErrMalformed},
+	"symbol of 2^63 bytes": {Changes: []Change{{Symtab + 24 + 16, 8, 1 << 63}},
+		Symbols: procfs.ErrMalformed},
+	"versions outside": {Changes: []Change{Dyn(6, Size-2)}, Symbols: procfs.ErrMalformed},
+	"2^60 versions":    {Changes: []Change{Dyn(8, 1<<60)}, Symbols: procfs.ErrLimit},
+	"version names outside": {Changes: []Change{{Verdef + 12, 4, 0xffffffff}},
+		Symbols: procfs.ErrMalformed},
 }
 
 // Memory is memory that only a test has: what stands at which address.

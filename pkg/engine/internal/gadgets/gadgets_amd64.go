@@ -16,7 +16,8 @@ var cache tracer.GadgetCache
 // Find searches the code of libraries in mem, the memory of their process, beginning with libc, and
 // returns the gadgets of the first library for which enough returns true. The error wraps
 // [tracer.ErrGadget], or is that of reading.
-func Find(mem io.ReaderAt, libs []*rtld.Library, enough func(*tracer.Gadgets) bool) (tracer.Gadgets, error) {
+func Find(mem io.ReaderAt, libs []*rtld.Library, enough func(*tracer.Gadgets) bool) (tracer.Gadgets,
+	error) {
 	libs = slices.Clone(libs)
 	slices.SortStableFunc(libs, func(a, b *rtld.Library) int { return rank(a) - rank(b) })
 	var first error
@@ -27,7 +28,8 @@ func Find(mem io.ReaderAt, libs []*rtld.Library, enough func(*tracer.Gadgets) bo
 		}
 		first = cmp.Or(first, err)
 	}
-	return tracer.Gadgets{}, cmp.Or(first, fmt.Errorf("in %d libraries: %w", len(libs), tracer.ErrGadget))
+	return tracer.Gadgets{}, cmp.Or(first, fmt.Errorf("in %d libraries: %w", len(libs),
+		tracer.ErrGadget))
 }
 
 // rank is lower for libc: nearly all processes have it, and it has all gadgets.

@@ -18,7 +18,8 @@ var (
 
 // library returns one of a page of code.
 func library(soname string, at uint64, perm rtld.Perm) *rtld.Library {
-	return &rtld.Library{SONAME: soname, Bias: at, Segments: []rtld.Segment{{Start: at, End: at + 0x1000, Perm: perm}}}
+	return &rtld.Library{SONAME: soname, Bias: at,
+		Segments: []rtld.Segment{{Start: at, End: at + 0x1000, Perm: perm}}}
 }
 
 // TestFind looks for gadgets where several libraries have some.
@@ -43,11 +44,14 @@ func TestFind(t *testing.T) {
 		"none has what counts":     {[]*rtld.Library{first, libc}, calls, 0},
 		"none has any":             {[]*rtld.Library{none}, anything, 0},
 		"no libraries":             {nil, anything, 0},
-		"writable code":            {[]*rtld.Library{library("libc.so.6", 0x2000, exec|rtld.PermWrite), first}, anything, 0x1100},
-		"no code":                  {[]*rtld.Library{library("libc.so.6", 0x2000, rtld.PermRead)}, anything, 0},
+		"writable code": {
+			[]*rtld.Library{library("libc.so.6", 0x2000, exec|rtld.PermWrite), first}, anything,
+			0x1100},
+		"no code": {[]*rtld.Library{library("libc.so.6", 0x2000, rtld.PermRead)}, anything, 0},
 	} {
 		g, err := Find(bytes.NewReader(mem), tc.libs, tc.enough)
-		if g.Syscall != tc.want || (err == nil) != (tc.want != 0) || err != nil && !errors.Is(err, tracer.ErrGadget) {
+		if g.Syscall != tc.want || (err == nil) != (tc.want != 0) || err != nil &&
+			!errors.Is(err, tracer.ErrGadget) {
 			t.Errorf("%s: %#x, %v, want %#x", name, g.Syscall, err, tc.want)
 		}
 	}

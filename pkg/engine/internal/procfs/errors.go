@@ -57,7 +57,8 @@ func (d *Dir) fail(name string, err error) error {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		err = d.refused(name)
 	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT), errors.Is(err, ErrMalformed):
-		err = d.reason(name, err) // the kernel writes nothing, or half of it, of a task that is ending
+		// the kernel writes nothing, or half of it, of a task that is ending
+		err = d.reason(name, err)
 	}
 	return &Error{File: name, Err: err}
 }
@@ -89,7 +90,8 @@ func (d *Dir) reason(name string, err error) error {
 	text, statErr := d.slurp(task+"stat", b[:])
 	if errors.Is(statErr, unix.ENOENT) || errors.Is(statErr, unix.ESRCH) {
 		var st unix.Stat_t
-		if errors.Is(unix.Fstat(d.fd, &st), unix.ENOENT) { // hidden by the option hidepid=2; a task that is gone has a directory
+		if errors.Is(unix.Fstat(d.fd, &st), unix.ENOENT) {
+			// hidden by the option hidepid=2; a task that is gone has a directory
 			return ErrPermission
 		}
 		return ErrGone

@@ -13,7 +13,8 @@ import (
 
 // ErrForeign means that a proc file system shows another PID namespace than that of this process,
 // as after "unshare -p" without --mount-proc. Its numbers mean other processes here, or none.
-var ErrForeign = errors.New("it shows the processes of another PID namespace, where numbers mean other processes: " +
+var ErrForeign = errors.New("it shows the processes of another PID namespace, where numbers mean " +
+	"other processes: " +
 	"run lpbuild where that proc belongs, or mount proc in this namespace")
 
 // checked are the roots for which CheckOwn has returned nil.
@@ -37,8 +38,10 @@ func checkOwn(root string) error {
 	self, err := os.Readlink(filepath.Join(root, "self"))
 	var fs unix.Statfs_t
 	switch {
-	case errors.Is(err, unix.ENOENT) && unix.Statfs(root, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC:
-		return ErrForeign // this process is not in the namespace that it shows, nor in one inside of that
+	case errors.Is(err, unix.ENOENT) && unix.Statfs(root, &fs) == nil &&
+		fs.Type == unix.PROC_SUPER_MAGIC:
+		// this process is not in the namespace that it shows, nor in one inside of that
+		return ErrForeign
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return ErrNoProc
 	case err != nil:

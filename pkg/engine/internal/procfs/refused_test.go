@@ -16,14 +16,17 @@ const asNobody = "LPBUILD_TEST_REFUSED"
 // it is gone.
 func TestRefused(t *testing.T) {
 	if os.Geteuid() == 0 && os.Getenv(asNobody) == "" { // root may read everything
-		cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "/proc/self/fd/3", "-test.run=^TestRefused$", "-test.v")
+		cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+			"--bounding-set=-all", "/proc/self/fd/3", "-test.run=^TestRefused$", "-test.v")
 		binary, err := os.Open("/proc/self/exe")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer binary.Close()
-		cmd.Dir, cmd.Env, cmd.ExtraFiles = "/", append(os.Environ(), asNobody+"=1"), []*os.File{binary}
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestRefused") {
+		cmd.Dir, cmd.Env, cmd.ExtraFiles = "/", append(os.Environ(), asNobody+"=1"),
+			[]*os.File{binary}
+		if out, err := cmd.CombinedOutput(); err != nil ||
+			!strings.Contains(string(out), "--- PASS: TestRefused") {
 			t.Fatalf("%v: %s", err, out)
 		}
 		return

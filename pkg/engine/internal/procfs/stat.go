@@ -58,7 +58,8 @@ func ParseStat(b []byte) (*Stat, error) {
 	rest := bytes.TrimLeft(b[to+1:], " ")
 	for i := range fields {
 		var whole bool
-		if fields[i], rest, whole = bytes.Cut(rest, []byte{' '}); !whole { // the kernel writes more than is read here
+		if fields[i], rest, whole = bytes.Cut(rest, []byte{' '}); !whole {
+			// the kernel writes more than is read here
 			return nil, malformed("%d fields, want more than %d", i+1, statFields)
 		}
 	}

@@ -17,15 +17,18 @@ type IDs [4]uint32
 // Status is what /proc/PID/status shows and stat does not. The state is in both: to read the status
 // does not wait for a process that is within exec.
 type Status struct {
-	State      byte // of the thread
-	Group      int  // the process that it is a thread of
-	Parent     int
-	Tracer     int // 0: none
-	UID, GID   IDs
-	InnerPID   int // in its own pid namespace; 0 if the kernel does not tell
-	Depth      int // how many pid namespaces show the task, from that of proc inwards; 0 if the kernel does not tell
-	Memory     bool
-	Stack      uint64 // size of all its mappings that grow downwards, in bytes; 0 if there is no memory
+	State    byte // of the thread
+	Group    int  // the process that it is a thread of
+	Parent   int
+	Tracer   int // 0: none
+	UID, GID IDs
+	InnerPID int // in its own pid namespace; 0 if the kernel does not tell
+	// how many pid namespaces show the task, from that of proc inwards; 0 if the kernel does not
+	// tell
+	Depth  int
+	Memory bool
+	// size of all its mappings that grow downwards, in bytes; 0 if there is no memory
+	Stack      uint64
 	Caught     uint64 // signals with a handler
 	Permitted  uint64 // capabilities
 	NoNewPrivs bool
@@ -48,7 +51,8 @@ var statusFields = [...]struct {
 	{"Uid", false, func(s *Status, v []byte) error { return s.UID.read(v) }},
 	{"Gid", false, func(s *Status, v []byte) error { return s.GID.read(v) }},
 	{"NSpid", false, (*Status).readPIDs},
-	{"VmSize", true, func(s *Status, _ []byte) error { s.Memory = true; return nil }}, // kernel threads and zombies have none
+	// kernel threads and zombies have none
+	{"VmSize", true, func(s *Status, _ []byte) error { s.Memory = true; return nil }},
 	{"VmStk", true, (*Status).readStack},
 	{"SigCgt", false, (*Status).readCaught},
 	{"CapPrm", true, (*Status).readPermitted}, // nothing but an order depends on it
