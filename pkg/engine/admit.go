@@ -58,33 +58,5 @@ func hinders(ctx context.Context, v *View, t Target) error {
 	if err := frozen(ctx, v.Process); err != nil {
 		return err
 	}
-	if n, ok := t.(*nativeTarget); ok {
-		return nativeError(n.seen.Alone())
-	}
-	other, _, err := sharers.With(v.Process)
-	if other != 0 {
-		return &AgainError{Err: fmt.Errorf("%w: process %d", ErrShared, other)}
-	}
-	return err
-}
-
-// unsure returns ErrUnsure if it cannot be told without a stop whether an engine can put something
-// into a process.
-func unsure(ctx context.Context, v *View, b Engine) error {
-	suspends, anyThread := false, false
-	switch b := b.(type) {
-	case *Native:
-		suspends, anyThread = b.SuspendSeccomp, true
-	case *Libpulp:
-		suspends = b.SuspendSeccomp
-	}
-	if v.Process.Seccomp == process.SeccompNone || suspends {
-		return nil
-	}
-	if anyThread {
-		if free, err := v.Process.Unfiltered(ctx); free || err != nil {
-			return err
-		}
-	}
-	return ErrUnsure
+	return t.Alone()
 }

@@ -21,7 +21,23 @@ type Engine interface {
 	// it. The error is an ErrNoEngine if the engine is not for this process, or an [AgainError], or
 	// any other if it is but cannot be used. Every Target must be closed.
 	Open(ctx context.Context, v *View) (Target, error)
+	// Unsure returns [ErrUnsure] if only a stop shows whether the engine can put something into a
+	// process.
+	Unsure(ctx context.Context, v *View) error
+	// Remains returns what the engine left in a process: nil if it never leaves anything in any.
+	Remains(ctx context.Context, v *View) (*Remains, error)
 }
+
+// Remains is what an engine left in a process, and what no function leads to any more.
+type Remains struct {
+	// Kept are live patches that were reverted while a thread was in them, the newest first.
+	Kept []Applied
+	// Left is memory that an engine left which was killed.
+	Left native.Leftover
+}
+
+// any reports whether there is anything.
+func (r *Remains) any() bool { return r != nil && (len(r.Kept) > 0 || r.Left.Mappings > 0) }
 
 // Consistency says where threads may be when functions are switched. It has the values of
 // [native.Consistency].
@@ -61,6 +77,14 @@ type Target interface {
 	Comments(ctx context.Context, a *Applied) (string, error)
 	// Version returns the version of the engine's part in the process, "" if there is none.
 	Version() string
+	// Alone returns an [AgainError] with ErrShared if another process has the memory of this one.
+	Alone() error
+	// Replaceable reports whether a library that was not built for live patches has a function
+	// that the engine can replace.
+	Replaceable(ctx context.Context, l *rtld.Library) (bool, error)
+	// CleanUp stops the process and unmaps what of the engine's [Remains] no thread needs; all is
+	// false if a thread still needs something.
+	CleanUp(ctx context.Context) (all bool, stop time.Duration, err error)
 	// Plan decides what can be decided about steps that are to be carried out together, in their
 	// order, under one stop. The error is one that concerns all of them.
 	Plan(ctx context.Context, steps []Step) (Plan, error)

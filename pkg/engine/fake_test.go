@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // fakeEngine is a engine that changes nothing: what is done in a process is up to the test.
@@ -32,6 +33,12 @@ func (e *fakeEngine) Name() string { return e.name }
 
 func (e *fakeEngine) Anywhere() bool { return false }
 
+func (e *fakeEngine) Unsure(context.Context, *engine.View) error { return nil }
+
+func (e *fakeEngine) Remains(context.Context, *engine.View) (*engine.Remains, error) {
+	return nil, nil
+}
+
 func (e *fakeEngine) Open(_ context.Context, v *engine.View) (engine.Target, error) {
 	switch {
 	case e.only != nil && !e.only[v.Process.PID]:
@@ -49,11 +56,20 @@ type fakeTarget struct {
 }
 
 func (t *fakeTarget) Enabled(context.Context) error                     { return t.e.enabled }
+func (t *fakeTarget) Alone() error                                      { return nil }
 func (t *fakeTarget) Applied(context.Context) ([]engine.Applied, error) { return t.e.applied, nil }
 func (t *fakeTarget) Version() string                                   { return "" }
 func (t *fakeTarget) Close()                                            { t.e.opened.Add(-1) }
 func (t *fakeTarget) Comments(context.Context, *engine.Applied) (string, error) {
 	return "", errors.New("none")
+}
+
+func (t *fakeTarget) Replaceable(context.Context, *rtld.Library) (bool, error) {
+	return false, nil
+}
+
+func (t *fakeTarget) CleanUp(context.Context) (bool, time.Duration, error) {
+	return true, 0, nil
 }
 
 func (t *fakeTarget) Plan(_ context.Context, steps []engine.Step) (engine.Plan, error) {

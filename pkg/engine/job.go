@@ -154,7 +154,7 @@ func (j *job) stood(rep *Report, stop time.Duration) {
 // uncertain returns the verdicts of a dry run, which does not stop the process to see what only
 // that shows.
 func (j *job) uncertain(ctx context.Context, steps []Step, verdicts []error) []error {
-	err := unsure(ctx, &j.view, j.engine)
+	err := j.engine.Unsure(ctx, &j.view)
 	verdicts = slices.Clone(verdicts)
 	for i, s := range steps {
 		if verdicts[i] == nil && s.Kind == Apply {

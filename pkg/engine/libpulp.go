@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/libpulp"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
@@ -39,6 +40,14 @@ func (*Libpulp) Anywhere() bool { return false }
 
 // Open finds libpulp.so in a process.
 func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
+	t, err := b.open(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (b *Libpulp) open(ctx context.Context, v *View) (*pulpTarget, error) {
 	r, err := v.libpulp(ctx)
 	if errors.Is(err, libpulp.ErrNotLoaded) {
 		return nil, &engineError{errors.New("libpulp is not loaded in the process"), ErrNoEngine}
@@ -54,6 +63,18 @@ func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
 	return &pulpTarget{b: b, v: v, r: r}, nil
 }
 
+// Unsure returns [ErrUnsure] for a process with seccomp filters: libpulp.so runs in a thread that
+// has all of them.
+func (b *Libpulp) Unsure(_ context.Context, v *View) error {
+	if v.Process.Seccomp == process.SeccompNone || b.SuspendSeccomp {
+		return nil
+	}
+	return ErrUnsure
+}
+
+// Remains returns nil: libpulp.so unloads what it reverts.
+func (*Libpulp) Remains(context.Context, *View) (*Remains, error) { return nil, nil }
+
 // pulpTarget is libpulp.so in one process.
 type pulpTarget struct {
 	b *Libpulp
@@ -62,6 +83,22 @@ type pulpTarget struct {
 }
 
 func (*pulpTarget) Close() {} // what is open is the view's
+
+func (t *pulpTarget) Alone() error {
+	other, _, err := sharers.With(t.v.Process)
+	if other != 0 {
+		return &AgainError{Err: fmt.Errorf("%w: process %d", ErrShared, other)}
+	}
+	return err
+}
+
+// Replaceable returns false: libpulp.so replaces functions with NOPs only.
+func (*pulpTarget) Replaceable(context.Context, *rtld.Library) (bool, error) { return false, nil }
+
+// CleanUp has nothing to do: see [Libpulp.Remains].
+func (*pulpTarget) CleanUp(context.Context) (all bool, stop time.Duration, err error) {
+	return true, 0, nil
+}
 
 func (t *pulpTarget) Version() string { return t.r.Version }
 

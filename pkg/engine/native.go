@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
@@ -57,6 +58,33 @@ func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
 	return &nativeTarget{b: b, v: v, seen: seen, list: list}, nil
 }
 
+// Unsure returns [ErrUnsure] if all threads of a process have seccomp filters: one without is
+// enough.
+func (b *Native) Unsure(ctx context.Context, v *View) error {
+	if v.Process.Seccomp == process.SeccompNone || b.SuspendSeccomp {
+		return nil
+	}
+	if free, err := v.Process.Unfiltered(ctx); free || err != nil {
+		return err
+	}
+	return ErrUnsure
+}
+
+// Remains returns what the process has of live patches that do not apply any more.
+func (*Native) Remains(ctx context.Context, v *View) (*Remains, error) {
+	list, err := v.injected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Remains{Left: v.known.left}
+	for _, a := range list {
+		if !a.Active {
+			r.Kept = append(r.Kept, newApplied(a))
+		}
+	}
+	return r, nil
+}
+
 // nativeTarget is one process, and what it was found to have.
 type nativeTarget struct {
 	b    *Native
@@ -67,6 +95,28 @@ type nativeTarget struct {
 
 func (*nativeTarget) Close()          {}
 func (*nativeTarget) Version() string { return "" }
+
+func (t *nativeTarget) Alone() error { return nativeError(t.seen.Alone()) }
+
+// Replaceable reports whether a function without NOPs can be replaced, if the engine may do so.
+func (t *nativeTarget) Replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
+	if t.b.Entries == symtab.EntriesNOPs {
+		return false, nil
+	}
+	return t.seen.Replaceable(ctx, l)
+}
+
+// CleanUp is a change that reverts nothing: the next change of a process gives memory back.
+func (t *nativeTarget) CleanUp(ctx context.Context) (all bool, stop time.Duration, err error) {
+	plan, err := t.seen.Plan(ctx, native.Change{Revert: func(native.AppliedPatch) bool {
+		return false
+	}}, t.options())
+	if err != nil {
+		return false, 0, nativeError(err)
+	}
+	res, err := plan.Run(ctx)
+	return err == nil && res.Retired == 0, res.Stop, nativeError(err)
+}
 
 // Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where
 // there is one: who does not want live patches does not want them from another engine. Neither

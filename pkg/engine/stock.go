@@ -12,18 +12,23 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// stockCache remembers which files have functions without NOPs that can be replaced, as nopCache
-// does for others.
+// stockCache remembers which files have functions without NOPs that an engine can replace, as
+// nopCache does for others.
 type stockCache struct{ m sync.Map }
+
+type stockKey struct {
+	engine string
+	file   nopKey
+}
 
 // replaceable reports whether one of a process's libraries has a function that can be replaced by a
 // live patch which says "entries: any". The proof takes long for a large library, and is nearly
 // always made of libc, once.
-func (c *stockCache) replaceable(ctx context.Context, t *nativeTarget) (bool, error) {
-	libraries := slices.Clone(t.v.Libraries)
+func (c *stockCache) replaceable(ctx context.Context, v *View, e Engine, t Target) (bool, error) {
+	libraries := slices.Clone(v.Libraries)
 	slices.SortStableFunc(libraries, func(a, b *rtld.Library) int { return rank(a) - rank(b) })
 	for _, l := range libraries {
-		ok, err := c.library(ctx, t, l)
+		ok, err := c.library(ctx, v, e, t, l)
 		if ok || err != nil {
 			return ok, err
 		}
@@ -42,12 +47,13 @@ func rank(l *rtld.Library) int {
 	return 1
 }
 
-func (c *stockCache) library(ctx context.Context, t *nativeTarget, l *rtld.Library) (bool, error) {
-	key := nopKey{l.File, string(l.BuildID), t.v.Process.UID.Real}
+func (c *stockCache) library(ctx context.Context, v *View, e Engine, t Target,
+	l *rtld.Library) (bool, error) {
+	key := stockKey{e.Name(), nopKey{l.File, string(l.BuildID), v.Process.UID.Real}}
 	if known, ok := c.m.Load(key); ok {
 		return known.(bool), nil
 	}
-	ok, err := t.seen.Replaceable(ctx, l)
+	ok, err := t.Replaceable(ctx, l)
 	switch {
 	case errors.Is(err, native.ErrNoLoader), foreignTo(err):
 		return false, nil // of this process, or this library

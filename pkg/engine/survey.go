@@ -11,7 +11,6 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // SurveyOptions say what to look at. Nothing is ever stopped.
@@ -252,7 +251,7 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 			err, s.Disabled = s.Disabled, nil
 			return err
 		}
-		if s.Unsure = unsure(ctx, view, engine); s.Unsure != nil &&
+		if s.Unsure = engine.Unsure(ctx, view); s.Unsure != nil &&
 			!errors.Is(s.Unsure, ErrUnsure) {
 			return s.Unsure
 		}
@@ -265,11 +264,12 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 		if applied = append(applied, others...); err != nil {
 			s.Err = err
 		}
-		if s.Kept, err = view.kept(ctx, o.Engines); err != nil {
+		_, remains, err := view.remains(ctx, o.Engines)
+		if err != nil {
 			s.Err = err
 		}
-		if s.Left, err = view.left(ctx, o.Engines); err != nil {
-			s.Err = err
+		if remains != nil {
+			s.Kept, s.Left = remains.Kept, remains.Left
 		}
 	} else if !o.WithoutEngine {
 		return nil
@@ -280,12 +280,11 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	if err := view.Memory.Started(ctx, view.Libraries); err != nil || !o.Stock {
 		return err // nothing that can be replaced yet
 	}
-	if n, ok := t.(*nativeTarget); ok && n.b.Entries != symtab.EntriesNOPs {
-		var err error
-		s.Stock, err = known.stock.replaceable(ctx, n)
-		return err
+	if t == nil {
+		return nil
 	}
-	return nil
+	s.Stock, err = known.stock.replaceable(ctx, view, engine, t)
+	return err
 }
 
 // libraries fills in what can be patched and what is.

@@ -32,12 +32,12 @@ func (b *Libpulp) openPID(ctx context.Context, pid int) (*pulpTarget, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := b.Open(ctx, view)
+	t, err := b.open(ctx, view)
 	if err != nil {
 		view.Memory.Close()
 		return nil, err
 	}
-	return t.(*pulpTarget), nil
+	return t, nil
 }
 
 func (t *pulpTarget) closeAll() {
