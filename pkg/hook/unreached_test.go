@@ -27,6 +27,12 @@ type slowEngine struct {
 func (*slowEngine) Name() string   { return "slow" }
 func (*slowEngine) Anywhere() bool { return true }
 
+func (*slowEngine) Unsure(context.Context, *engine.View) error { return nil }
+
+func (*slowEngine) Remains(context.Context, *engine.View) (*engine.Remains, error) {
+	return nil, nil
+}
+
 func (e *slowEngine) Open(_ context.Context, v *engine.View) (engine.Target, error) {
 	e.mu.Lock()
 	e.begun = append(e.begun, v.Process.PID)
