@@ -39,7 +39,7 @@ func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[
 	first := group[0]
 	o, err := openObjects(m.dir, m.config, first.Patch, first.Arch, nil)
 	if err == nil {
-		for _, name := range o.manifest.inputs() {
+		for _, name := range o.inputs() {
 			inputs[name] = true
 		}
 	}

@@ -36,11 +36,11 @@ func (f *folder) buildOnly(only ...symtab.Arch) (*Report, error) {
 // written returns the report file as cell → status, and its bytes.
 func (f *folder) written() (map[string]Status, string) {
 	f.t.Helper()
-	r, err := ReadReport(filepath.Join(f.dir, BuildDir))
+	r, err := ReadReport(filepath.Join(f.dir, config.BuildDir))
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(f.dir, BuildDir, ReportName))
+	data, err := os.ReadFile(filepath.Join(f.dir, config.BuildDir, ReportName))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-DX]")
 		},
 		"exports":   func(f *folder) { f.lock.Builds[0].Exports = nil },
-		"object":    func(f *folder) { os.RemoveAll(filepath.Join(f.dir, relObjects)) },
+		"object":    func(f *folder) { os.RemoveAll(filepath.Join(f.dir, config.BuildDir, objectsDir)) },
 		"catalogue": func(f *folder) { os.RemoveAll(filepath.Join(f.dir, "catalogue/ppc64le")) },
 		"container": func(f *folder) {
 			f.write("build/ppc64le/libtoy_1.0-1_livepatch1.so", "damaged")
@@ -139,11 +139,11 @@ func TestOnlyFromNothing(t *testing.T) {
 	if d := cmp.Diff(map[string]Status{"x86_64": Built}, cells); d != "" {
 		t.Errorf("cells (-want +got):\n%s", d)
 	}
-	before := snapshot(t, filepath.Join(f.dir, BuildDir))
+	before := snapshot(t, filepath.Join(f.dir, config.BuildDir))
 	if _, err := f.buildOnly("x86_64"); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(before, snapshot(t, filepath.Join(f.dir, BuildDir))); d != "" {
+	if d := cmp.Diff(before, snapshot(t, filepath.Join(f.dir, config.BuildDir))); d != "" {
 		t.Errorf("the second run wrote something:\n%s", d)
 	}
 }

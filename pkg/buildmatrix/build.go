@@ -20,9 +20,6 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// BuildDir is the folder for containers and report below a package folder.
-const BuildDir = "build"
-
 // ErrRefused says that at least one cell has no container.
 var ErrRefused = errors.New("not every live patch could be made")
 
@@ -51,7 +48,7 @@ type matrix struct {
 
 func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 	return &matrix{
-		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
+		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, config.BuildDir),
 		libraries: map[string]func() (*symtab.Library, error){},
 		exports:   map[string]func() (exports, error){},
 		compilers: map[symtab.Arch]*compiler{},
@@ -186,7 +183,7 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 		m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description,
 			Done: int64(i + 1), Total: int64(len(group))})
 	}
-	for _, name := range o.manifest.inputs() {
+	for _, name := range o.inputs() {
 		inputs[name] = true
 	}
 	return o.save()

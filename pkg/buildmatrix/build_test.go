@@ -52,7 +52,7 @@ func TestBuild(t *testing.T) {
 			"CVE-2026-0001") {
 			t.Errorf("%s comments are %q", c.Container, comments)
 		}
-		info, err := os.Stat(filepath.Join(f.dir, BuildDir, c.Arch, c.Container))
+		info, err := os.Stat(filepath.Join(f.dir, config.BuildDir, c.Arch, c.Container))
 		if err != nil || info.Mode().Perm() != 0o755 {
 			t.Errorf("%s: mode %v, %v; want 0755", c.Container, info.Mode(), err)
 		}
@@ -96,12 +96,12 @@ func TestSecondRunDoesNothing(t *testing.T) {
 	runs := loggingCompiler(t)
 	f := newFolder(t, "1.0-1", "1.0-2")
 	first := f.mustBuild()
-	before, ran := snapshot(t, filepath.Join(f.dir, BuildDir)), len(runs())
+	before, ran := snapshot(t, filepath.Join(f.dir, config.BuildDir)), len(runs())
 	second := f.mustBuild()
 	if len(runs()) != ran || second.CompilerRuns != 0 {
 		t.Errorf("the second run started the compiler %d times", len(runs())-ran)
 	}
-	if d := cmp.Diff(before, snapshot(t, filepath.Join(f.dir, BuildDir))); d != "" {
+	if d := cmp.Diff(before, snapshot(t, filepath.Join(f.dir, config.BuildDir))); d != "" {
 		t.Errorf("the second run wrote something:\n%s", d)
 	}
 	for i := range first.Cells {
@@ -225,7 +225,7 @@ func TestRefused(t *testing.T) {
 			if n := len(r.Containers()); n != tc.containers {
 				t.Errorf("%d containers, want %d:\n%s", n, tc.containers, reasonText(r))
 			}
-			files, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "x86_64", "*.so"))
+			files, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "x86_64", "*.so"))
 			if len(files) != tc.containers {
 				t.Errorf("%d container files, want %d", len(files), tc.containers)
 			}
@@ -296,7 +296,7 @@ func TestStaleContainersGo(t *testing.T) {
 	f.write("build/x86_64/mine.so", "somebody else's")
 	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '< 2'}]")
 	f.mustBuild()
-	left, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "x86_64", "*"))
+	left, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "x86_64", "*"))
 	for i := range left {
 		left[i] = filepath.Base(left[i])
 	}
@@ -332,7 +332,7 @@ func TestOnlyOneArchitecture(t *testing.T) {
 	if err != nil || len(r.Cells) != 1 || r.Cells[0].Arch != "x86_64" {
 		t.Fatalf("%v: %s", err, reasonText(r))
 	}
-	left, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "ppc64le", "*.so"))
+	left, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "ppc64le", "*.so"))
 	if len(left) != 1 {
 		t.Errorf("the other architecture has %v", left)
 	}
@@ -354,8 +354,8 @@ func TestMadeAfterKill(t *testing.T) {
 	for _, name := range names {
 		_ = os.Remove(name)
 	}
-	if _, err := os.Stat(filepath.Join(f.dir, BuildDir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the build folder is still there: %v", snapshot(t, filepath.Join(f.dir, BuildDir)))
+	if _, err := os.Stat(filepath.Join(f.dir, config.BuildDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the build folder is still there: %v", snapshot(t, filepath.Join(f.dir, config.BuildDir)))
 	}
 }
 
@@ -398,7 +398,7 @@ func TestGateAlwaysRuns(t *testing.T) {
 	if r, err := f.build(); !errors.Is(err, ErrRefused) {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
-	if left, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "x86_64", "*.so")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "x86_64", "*.so")); len(left) != 0 {
 		t.Errorf("the refused container is still there: %v", left)
 	}
 }
@@ -440,7 +440,7 @@ func TestInstallWhole(t *testing.T) {
 		!strings.Contains(err.Error(), last) {
 		t.Errorf("over a folder: %q, %v", names, err)
 	}
-	f.write(filepath.Join(BuildDir, "x86_64", last), "damaged")
+	f.write(filepath.Join(config.BuildDir, "x86_64", last), "damaged")
 	if names, err := Install(c, nil, root); !errors.Is(err, ErrStale) || names != nil ||
 		!strings.Contains(err.Error(), "run lpbuild build") {
 		t.Errorf("damaged: %q, %v", names, err)

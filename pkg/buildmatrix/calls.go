@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -113,4 +114,12 @@ func usesOf(name string) (map[string][]string, error) {
 		return nil, err
 	}
 	return ulp.UsesOf(image)
+}
+
+// with returns the graph with one more use.
+func (g callGraph) with(from, to string) callGraph {
+	c := make(callGraph, len(g)+1)
+	maps.Copy(c, g)
+	c[from] = append(slices.Clone(g[from]), to)
+	return c
 }

@@ -96,7 +96,7 @@ func (m *matrix) othersKey(j *job) string {
 			parts = append(parts, b.Exports.Digest.Hex)
 		}
 	}
-	return hashOf(parts...)
+	return digest.OfStrings(parts...)
 }
 
 // scope returns where the cell's container finds what it needs.

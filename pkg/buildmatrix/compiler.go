@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
@@ -76,7 +77,7 @@ func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, 
 		}
 		c := &compiler{path: path, dir: dir, runs: runs, flags: commonFlags}
 		// what is behind a script is in the manifest's survey
-		c.identity = hashOf(path, stamp(path), os.Getenv("PATH"))
+		c.identity = digest.OfStrings(path, stamp(path), os.Getenv("PATH"))
 		c.moved = sync.OnceValue(c.findMoved)
 		c.entries = sync.OnceValue(func() []string {
 			return c.firstAccepted(patchableEntries[arch])

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
 // containerName returns the name of the cell's container: as the description has it, with the kind
@@ -194,5 +195,5 @@ func (m *matrix) overlapsKey(p *config.Patch) string {
 	for i := range m.config.Patches {
 		all = append(all, m.config.Patches[i].Description, m.config.Patches[i].Overlaps)
 	}
-	return hashOf(append([]string{p.Overlaps}, all...)...)
+	return digest.OfStrings(append([]string{p.Overlaps}, all...)...)
 }

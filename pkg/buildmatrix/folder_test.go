@@ -253,7 +253,7 @@ func reasonText(r *Report) string {
 // container opens what a cell of the report became.
 func (f *folder) container(c CellInfo) *ulp.Container {
 	f.t.Helper()
-	data, err := os.ReadFile(filepath.Join(f.dir, BuildDir, c.Arch, c.Container))
+	data, err := os.ReadFile(filepath.Join(f.dir, config.BuildDir, c.Arch, c.Container))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -87,14 +86,4 @@ func reasonsOf(err error) []Reason {
 func reasonAt(code string, d *diag.Diagnostic) Reason {
 	return Reason{Code: code, Where: d.String(), Message: d.Message, Hint: d.Hint,
 		Shown: d.Render(false)}
-}
-
-// splitVersion splits "GLIBC_2.34" into "GLIBC" and "2.34"; a version without a number has an empty
-// one.
-func splitVersion(version string) (series, number string) {
-	i := strings.LastIndexByte(version, '_')
-	if i < 0 || i+1 == len(version) || version[i+1] < '0' || version[i+1] > '9' {
-		return version, ""
-	}
-	return version[:i], version[i+1:]
 }

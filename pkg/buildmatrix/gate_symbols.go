@@ -94,8 +94,8 @@ func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 func (s *scope) versionIn(name, but string) string {
 	oldest := ""
 	note := func(version string) {
-		_, a := splitVersion(version)
-		_, b := splitVersion(oldest)
+		_, a := symtab.SplitNumber(version)
+		_, b := symtab.SplitNumber(oldest)
 		if version != "" && version != but && (oldest == "" || rpmver.Compare(a, b) < 0) {
 			oldest = version
 		}
@@ -165,9 +165,9 @@ func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
 // there wherever the library is. Version names of one series ("GLIBC_2.4", "GLIBC_2.34") are
 // cumulative.
 func (s *scope) inheritedNeed(need symtab.Need) bool {
-	series, number := splitVersion(need.Version)
+	series, number := symtab.SplitNumber(need.Version)
 	return slices.ContainsFunc(s.target.Needs, func(n symtab.Need) bool {
-		s, v := splitVersion(n.Version)
+		s, v := symtab.SplitNumber(n.Version)
 		return n.File == need.File && (n.Version == need.Version || s == series && number != "" &&
 			v != "" && rpmver.Compare(number, v) <= 0)
 	})

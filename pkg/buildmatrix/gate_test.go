@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
@@ -115,41 +116,8 @@ int toy_add_lp(int a, int b) { return a * __GLIBC__ + __GLIBC_MINOR__; }
 			t.Errorf("the container for glibc %s has no %s", r.Cells[i].Version, want)
 		}
 	}
-	objects, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, objectsDir, "*.so"))
+	objects, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, objectsDir, "*.so"))
 	if len(objects) != 2 {
 		t.Errorf("%d objects, want one for each libc", len(objects))
-	}
-}
-
-func TestSplitVersion(t *testing.T) {
-	for version, want := range map[string][2]string{
-		"GLIBC_2.34": {"GLIBC", "2.34"}, "GLIBC_PRIVATE": {"GLIBC_PRIVATE", ""},
-		"OPENSSL_1_1_0": {"OPENSSL_1_1", "0"}, "X": {"X", ""}, "Y_": {"Y_", ""},
-	} {
-		if series, number := splitVersion(version); series != want[0] || number != want[1] {
-			t.Errorf("splitVersion(%q) = %q, %q; want %q", version, series, number, want)
-		}
-	}
-}
-
-func TestAsksForBuild(t *testing.T) {
-	for text, want := range map[string]bool{
-		"#define LPBUILD_RELEASE \"1\"\n": true, "#undef LPBUILD_VERSION_MAJOR\n": true,
-		"#define LPBUILD_LIBC_MINOR 3\n": true,
-		"int x; /* LPBUILD_RELEASE */\n": false, "#define OTHER LPBUILD_RELEASE\n": false,
-		"": false,
-	} {
-		if got := asksForBuild([]byte(text)); got != want {
-			t.Errorf("asksForBuild(%q) = %t", text, got)
-		}
-	}
-}
-
-func TestIncludedFiles(t *testing.T) {
-	text := "# 0 \"a.c\"\n# 1 \"<built-in>\"\n# 1 \"/usr/include/stdio.h\" 1 3 4\nint x;\n# 2 " +
-		"\"/work dir/a \\\"b\\\".h\" 1\n# nonsense\n# 1 \"dir//\"\n"
-	got := strings.Join(includedFiles([]byte(text)), "|")
-	if want := `/usr/include/stdio.h|/work dir/a "b".h|a.c`; got != want {
-		t.Errorf("includedFiles = %s, want %s", got, want)
 	}
 }

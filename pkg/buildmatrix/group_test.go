@@ -80,7 +80,7 @@ func TestGroups(t *testing.T) {
 // says what it is about.
 func TestBuildGroup(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2", "1.0-3")
-	config, err := config.Load(f.dir)
+	conf, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,16 +90,16 @@ func TestBuildGroup(t *testing.T) {
 	}
 	parts := map[string]string{}
 	for k := 1; k <= 2; k++ {
-		r, err := Build(t.Context(), config, f.lock, Options{Group: Group{k, 2}})
+		r, err := Build(t.Context(), conf, f.lock, Options{Group: Group{k, 2}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := ReadReport(config.Dir + "/" + BuildDir)
+		read, err := ReadReport(conf.Dir + "/" + config.BuildDir)
 		if want := fmt.Sprintf("%d/2", k); err != nil || read.Group != want ||
 			len(read.Cells) != len(r.Cells) {
 			t.Errorf("the report is about %q: %v", read.Group, err)
 		}
-		if _, err := Verify(t.Context(), config, f.lock, nil); err != nil {
+		if _, err := Verify(t.Context(), conf, f.lock, nil); err != nil {
 			t.Errorf("group %d: %v", k, err)
 		}
 		for _, c := range r.Containers() {
@@ -109,7 +109,7 @@ func TestBuildGroup(t *testing.T) {
 	if d := cmp.Diff(all, parts); d != "" {
 		t.Errorf("(-whole +parts):\n%s", d)
 	}
-	_, err = Build(t.Context(), config, f.lock, Options{Group: Group{1, 4}})
+	_, err = Build(t.Context(), conf, f.lock, Options{Group: Group{1, 4}})
 	if err == nil || !strings.Contains(err.Error(), "group 1/4 is empty") {
 		t.Errorf("an empty group: %v", err)
 	}

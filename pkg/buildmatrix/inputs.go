@@ -225,9 +225,9 @@ var systemFolders = []string{"/usr", "/lib", "/lib64", "/lib32"}
 func outsideReason(name string, own []string) string {
 	clean := filepath.Clean(name)
 	switch {
-	case filepath.IsLocal(clean) && within("/"+clean, "/"+BuildDir) &&
+	case filepath.IsLocal(clean) && within("/"+clean, "/"+config.BuildDir) &&
 		!within("/"+clean, "/"+relObjects):
-		return "lies in " + BuildDir + ", which lpbuild fills and empties"
+		return "lies in " + config.BuildDir + ", which lpbuild fills and empties"
 	case filepath.IsLocal(clean):
 		return ""
 	case !filepath.IsAbs(clean):

@@ -18,7 +18,7 @@ func InstallDir(c *config.Config) string { return filepath.Join("/usr/lib64", c.
 // to their places below root. They are executable: RPM before 4.17 finds out what a shared object
 // provides only then.
 func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error) {
-	dir := filepath.Join(c.Dir, BuildDir)
+	dir := filepath.Join(c.Dir, config.BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {
 		return nil, fmt.Errorf("nothing to install: %w: run lpbuild build first", err)

@@ -122,7 +122,7 @@ func (m *matrix) expand(j *job) error {
 		exported = j.Build.Exports.Digest.String()
 	}
 	j.info.Notes = append(j.info.Notes, patternNotes(template, j.description)...)
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text),
+	j.info.Key = digest.OfStrings(gateVersion, j.info.Arch, j.object.digest, string(j.text),
 		j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries),
 		string(j.Patch.Unwinding), j.Patch.Clones, j.Patch.Recursion, m.overlapsKey(j.Patch))
 	return nil

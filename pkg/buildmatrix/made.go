@@ -83,7 +83,7 @@ func isContainer(name string) bool {
 // Made returns what builds have written in a package folder, in the order in which it can be
 // removed: a folder comes after what is in it.
 func Made(c *config.Config) ([]string, error) {
-	dir := filepath.Join(c.Dir, BuildDir)
+	dir := filepath.Join(c.Dir, config.BuildDir)
 	var names, folders []string
 	if r, err := ReadReport(dir); err == nil {
 		for _, cell := range r.Containers() {

@@ -26,7 +26,7 @@ func (f *folder) clean() []string {
 		_ = os.Remove(name)
 	}
 	left := []string{}
-	err = filepath.WalkDir(filepath.Join(f.dir, BuildDir),
+	err = filepath.WalkDir(filepath.Join(f.dir, config.BuildDir),
 		func(name string, e os.DirEntry, err error) error {
 			if err == nil && !e.IsDir() {
 				rel, _ := filepath.Rel(f.dir, name)
@@ -44,7 +44,7 @@ func (f *folder) clean() []string {
 // TestMadeWithoutReport: containers are known by name and content when the report is lost or
 // damaged; what somebody else put there stays.
 func TestMadeWithoutReport(t *testing.T) {
-	report := filepath.Join(BuildDir, ReportName)
+	report := filepath.Join(config.BuildDir, ReportName)
 	for name, damage := range map[string]func(f *folder){
 		"whole":              func(*folder) {},
 		"lost":               func(f *folder) { os.Remove(filepath.Join(f.dir, report)) },
@@ -58,7 +58,7 @@ func TestMadeWithoutReport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-2")
 			f.mustBuild()
-			object, err := filepath.Glob(filepath.Join(f.dir, relObjects, "*.so"))
+			object, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, objectsDir, "*.so"))
 			if err != nil || len(object) != 1 {
 				t.Fatal(object, err)
 			}
@@ -101,12 +101,12 @@ func TestMadeWithoutReport(t *testing.T) {
 func TestStaleContainersGoWithoutReport(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	f.mustBuild()
-	if err := os.Remove(filepath.Join(f.dir, BuildDir, ReportName)); err != nil {
+	if err := os.Remove(filepath.Join(f.dir, config.BuildDir, ReportName)); err != nil {
 		t.Fatal(err)
 	}
 	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '< 2'}]")
 	f.mustBuild()
-	left, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "x86_64", "*"))
+	left, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "x86_64", "*"))
 	if len(left) != 1 || filepath.Base(left[0]) != "libtoy_1.0-1_livepatch1.so" {
 		t.Errorf("left are %v", left)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -39,11 +40,14 @@ func newManifest() manifest {
 		Choosers: map[string][]chooser{}, Originals: map[string][]string{}}
 }
 
+// maxManifest bounds a manifest and the rules that compilers write, in bytes.
+const maxManifest = 64 << 20
+
 // readManifest reads the manifest of an earlier run. The result is empty if there is none that
 // still holds.
 func readManifest(name, dir string) manifest {
 	var m manifest
-	data, err := regularfile.Read(name, maxReport)
+	data, err := regularfile.Read(name, maxManifest)
 	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil ||
 		m.Warnings == nil || m.Calls == nil || m.Choosers == nil || m.Originals == nil ||
 		!m.holds(dir) {
@@ -88,7 +92,7 @@ func (m *manifest) group(macros []string) string {
 	if !m.PerBuild {
 		return ""
 	}
-	return hashOf(macros...)
+	return digest.OfStrings(macros...)
 }
 
 // inputs returns the files of the package folder that were read.
@@ -96,7 +100,7 @@ func (m *manifest) inputs() []string {
 	var names []string
 	for name := range m.Files {
 		if clean := filepath.Clean(name); filepath.IsLocal(clean) &&
-			!within("/"+clean, "/"+BuildDir) {
+			!within("/"+clean, "/"+config.BuildDir) {
 			names = append(names, filepath.ToSlash(clean))
 		}
 	}

@@ -39,9 +39,9 @@ func movedSymbols(libc *symtab.Library) map[string]string {
 			continue
 		}
 		key := s.Name + "@" + d.Version
-		series, number := splitVersion(s.Version)
+		series, number := symtab.SplitNumber(s.Version)
 		if former, ok := moved[key]; ok {
-			if _, oldest := splitVersion(former); rpmver.Compare(oldest, number) < 0 {
+			if _, oldest := symtab.SplitNumber(former); rpmver.Compare(oldest, number) < 0 {
 				continue
 			}
 		}

@@ -27,7 +27,7 @@ const objectsDir = ".objects"
 
 // The compiler runs in the package folder and is given no path of this machine.
 var (
-	relObjects = filepath.Join(BuildDir, objectsDir)
+	relObjects = filepath.Join(config.BuildDir, objectsDir)
 	relInclude = filepath.Join(relObjects, "include")
 )
 
@@ -89,7 +89,7 @@ func writeHeader(name, text string) error {
 
 // settingsKey names everything that is known before a compiler has read its files.
 func settingsKey(p *config.Patch, arch symtab.Arch) string {
-	return hashOf(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...),
+	return digest.OfStrings(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...),
 		"\x00"), fmt.Sprint(patchableEntries[arch]), strings.Join(p.CFlags, "\x00"),
 		strings.Join(p.Sources, "\x00"), libcHeader)
 }
@@ -104,6 +104,9 @@ func (o *objects) save() error {
 	}
 	return o.manifest.write(o.name)
 }
+
+// inputs returns the files of the package that were read.
+func (o *objects) inputs() []string { return o.manifest.inputs() }
 
 // known returns the object for a build if no compiler is needed for that.
 func (o *objects) known(b *download.Build) (*object, error) {
@@ -141,7 +144,7 @@ func (o *objects) make(ctx context.Context, b *download.Build, group string) (*o
 	if err != nil {
 		return nil, err
 	}
-	hash := hashOf(string(text))
+	hash := digest.OfStrings(string(text))
 	if err, tried := o.failed[hash]; tried {
 		return nil, err
 	}
@@ -331,7 +334,7 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	if is {
 		said = again
 	}
-	rule, err := regularfile.Read(filepath.Join(tmp, "linked"), maxReport)
+	rule, err := regularfile.Read(filepath.Join(tmp, "linked"), maxManifest)
 	if err != nil {
 		return nil, &CompileError{filepath.Base(o.compiler.path), "", fmt.Errorf(
 			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from "+
@@ -396,7 +399,7 @@ func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte,
 		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
 			return nil, err
 		}
-		data, err := regularfile.Read(at(o.root, rule), maxReport)
+		data, err := regularfile.Read(at(o.root, rule), maxManifest)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // an object file: nothing is assembled
 		}
@@ -414,13 +417,4 @@ func (o *objects) existing(names []string) []string {
 		_, err := os.Stat(at(o.root, name))
 		return err != nil || within("/"+name, "/"+relObjects)
 	})
-}
-
-// hashOf returns a hash of parts, none of which can run into the next.
-func hashOf(parts ...string) string {
-	var b strings.Builder
-	for _, p := range parts {
-		fmt.Fprintf(&b, "%d:%s", len(p), p)
-	}
-	return digest.OfBytes([]byte(b.String())).Hex
 }

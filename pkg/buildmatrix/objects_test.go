@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
-	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -40,7 +39,7 @@ func TestSourceAsksForBuild(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-1.1", "1.1-31")
 			f.write("toy_livepatch1.c", tc.source)
 			r := f.mustBuild()
-			found, err := filepath.Glob(filepath.Join(f.dir, BuildDir, objectsDir, "*.so"))
+			found, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, objectsDir, "*.so"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +160,7 @@ func TestCancelled(t *testing.T) {
 	if _, err := Build(ctx, c, f.lock, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want context.Canceled", err)
 	}
-	if _, err := os.Stat(filepath.Join(f.dir, BuildDir, ReportName)); err == nil {
+	if _, err := os.Stat(filepath.Join(f.dir, config.BuildDir, ReportName)); err == nil {
 		t.Error("a report was written")
 	}
 }
@@ -219,29 +218,5 @@ func TestSameSourcesTwice(t *testing.T) {
 	f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n", "")
 	if n := len(f.mustBuild().Containers()); n != 2 || len(runs()) != 3 {
 		t.Errorf("%d containers, and the compiler ran %d times", n, len(runs()))
-	}
-}
-
-func TestVersionMacros(t *testing.T) {
-	for version, want := range map[string]string{
-		"2.31": `-DLPBUILD_VERSION="2.31" -DLPBUILD_RELEASE="1" ` +
-			`-DLPBUILD_VERSION_MAJOR=2 -DLPBUILD_VERSION_MINOR=31 -DLPBUILD_VERSION_PATCH=0`,
-		"3.0.8": `-DLPBUILD_VERSION="3.0.8" -DLPBUILD_RELEASE="1" ` +
-			`-DLPBUILD_VERSION_MAJOR=3 -DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=8`,
-		"7": `-DLPBUILD_VERSION="7" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=7 ` +
-			`-DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=0`,
-		"1.1~rc2^git3.x": `-DLPBUILD_VERSION="1.1~rc2^git3.x" -DLPBUILD_RELEASE="1" ` +
-			`-DLPBUILD_VERSION_MAJOR=1 -DLPBUILD_VERSION_MINOR=1 -DLPBUILD_VERSION_PATCH=2`,
-	} {
-		b := &download.Build{Name: "glibc-locale-base", Source: "toy", Version: version,
-			Release: "1"}
-		if got := strings.Join(versionMacros(b), " "); got != want {
-			t.Errorf("macros of %s are\n%s, want\n%s", version, got, want)
-		}
-		b.Source = "glibc"
-		if got := strings.Join(versionMacros(b), " "); !strings.HasPrefix(got,
-			want+" -DLPBUILD_LIBC_MAJOR=") {
-			t.Errorf("macros of the C library's %s are %s", version, got)
-		}
 	}
 }

@@ -2,7 +2,6 @@ package buildmatrix
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -44,19 +43,4 @@ func originalsToSee(text []byte, cflags []string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// optimisedAway returns a reason for each pointer to former code that the compiler has left out.
-func (j *job) optimisedAway() []Reason {
-	var reasons []Reason
-	for _, name := range j.object.originals {
-		if len(j.object.container.LookupAll(name)) == 0 {
-			reasons = append(reasons, Reason{Code: codeOf(ulp.ErrOriginal),
-				Message: fmt.Sprintf("the compiler has left out the pointer %s, since nothing in "+
-					"the source writes to it: calls of it would end the process", name),
-				Hint: "define it with default visibility, without static, and outside of " +
-					"namespaces"})
-		}
-	}
-	return reasons
 }

@@ -3,7 +3,6 @@ package buildmatrix
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -125,14 +124,6 @@ func visible(chain []string) []string {
 	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool {
 		return strings.HasPrefix(name, ulp.SectionUser)
 	})
-}
-
-// with returns the graph with one more use.
-func (g callGraph) with(from, to string) callGraph {
-	c := make(callGraph, len(g)+1)
-	maps.Copy(c, g)
-	c[from] = append(slices.Clone(g[from]), to)
-	return c
 }
 
 // leadsTo reports whether a call of a name leads to a function of the library: it is another name

@@ -3,7 +3,6 @@ package buildmatrix
 import (
 	"encoding/json"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -59,33 +58,6 @@ func FuzzParseReport(f *testing.F) {
 		}
 		if _, err := parseReport(again); err != nil {
 			t.Fatalf("what was read is not read again: %v: %s", err, again)
-		}
-	})
-}
-
-// FuzzCompilerOutput reads what compilers, assemblers and linkers print: whatever it is, no name is
-// empty.
-func FuzzCompilerOutput(f *testing.F) {
-	f.Add("# 1 \"a.c\" 1\nint x;\n# 0 \"<built-in>\"\n# 2 \"dir//\"\n", "a.c")
-	f.Add("out.so: \\\n  /usr/lib/crti.o \\\n  my\\ lib.a $$x\n\n", "x")
-	f.Add(" /usr/lib/cc1 -E\n#include <...> search starts here:\n /usr/include\nEnd of search "+
-		"list.\nCOMPILER_PATH=/a/:b\nCOLLECT_GCC=gcc\n", "")
-	f.Fuzz(func(t *testing.T, text, name string) {
-		names := slices.Concat(includedFiles([]byte(text)), makeRule(text), linkerRule(text))
-		if slices.Contains(names, "") {
-			t.Fatalf("an empty name in %q", names)
-		}
-		if pos := includer([]byte(text), name); pos.Line < 0 {
-			t.Fatalf("%q is included at %v", name, pos)
-		}
-		asksForBuild([]byte(text))
-		s := survey{Tools: map[string]string{}}
-		s.read(text)
-		if slices.ContainsFunc(s.Own, func(folder string) bool {
-			return !filepath.IsAbs(folder) ||
-				folder == "/"
-		}) {
-			t.Fatalf("own folders %q", s.Own)
 		}
 	})
 }

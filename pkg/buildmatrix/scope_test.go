@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -222,7 +223,7 @@ func TestEngines(t *testing.T) {
 			if got := strings.Join(c.Engines, " "); got != tc.engines {
 				t.Errorf("engines are %q, want %q", got, tc.engines)
 			}
-			written, err := ReadReport(f.dir + "/" + BuildDir)
+			written, err := ReadReport(f.dir + "/" + config.BuildDir)
 			if err != nil || len(written.Cells[0].Notes) != len(notes) {
 				t.Errorf("the report has %+v, %v", written, err)
 			}

@@ -27,7 +27,7 @@ var ErrStale = errors.New("it is not what lpbuild build made")
 // runs. The error joins everything that is wrong.
 func Verify(ctx context.Context, c *config.Config, l *download.Lock,
 	only []symtab.Arch) (*Report, error) {
-	dir := filepath.Join(c.Dir, BuildDir)
+	dir := filepath.Join(c.Dir, config.BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {
 		return nil, fmt.Errorf("nothing to check: %w: run lpbuild build first", err)

@@ -30,7 +30,7 @@ func TestVerify(t *testing.T) {
 	}{
 		"as built": {func(*folder) {}, nil},
 		"no report": {func(f *folder) {
-			os.Remove(filepath.Join(f.dir, BuildDir, ReportName))
+			os.Remove(filepath.Join(f.dir, config.BuildDir, ReportName))
 		}, []string{"run lpbuild build first"}},
 		"a container is gone": {func(f *folder) { os.Remove(filepath.Join(f.dir, one)) },
 			[]string{ErrStale.Error(), "libtoy_1.0-1"}},

@@ -116,6 +116,15 @@ func OfBytes(data []byte) Digest {
 }
 
 // ofReader returns the SHA-256 digest of the rest of r.
+// OfStrings returns the SHA-256 in hexadecimal of strings, none of which can run into the next.
+func OfStrings(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&b, "%d:%s", len(p), p)
+	}
+	return OfBytes([]byte(b.String())).Hex
+}
+
 func ofReader(r io.Reader) (Digest, error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {

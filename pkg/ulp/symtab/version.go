@@ -60,3 +60,13 @@ func VersionNames(rows []Symbol) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// SplitNumber splits a symbol version: "GLIBC_2.34" into "GLIBC" and "2.34". A version without a
+// number has an empty one.
+func SplitNumber(version string) (series, number string) {
+	i := strings.LastIndexByte(version, '_')
+	if i < 0 || i+1 == len(version) || version[i+1] < '0' || version[i+1] > '9' {
+		return version, ""
+	}
+	return version[:i], version[i+1:]
+}
