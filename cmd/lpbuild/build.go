@@ -240,7 +240,7 @@ func printBuild(s *console.Console, in *inputs) error {
 		if c.Fresh {
 			note = "built"
 		}
-		s.Print("%-9s %s/%s/%s\n", note, buildmatrix.BuildDir, c.Arch, c.Container)
+		s.Print("%-9s %s/%s/%s\n", note, config.BuildDir, c.Arch, c.Container)
 	}
 	unsigned := ""
 	if r.Unsigned {

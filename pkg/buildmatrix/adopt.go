@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
@@ -37,9 +38,9 @@ func (m *matrix) adopt(jobs []*job, former *Report,
 
 func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[string]bool) {
 	first := group[0]
-	o, err := openObjects(m.dir, m.config, first.Patch, first.Arch, nil)
+	o, err := compile.Open(m.dir, m.config, first.Patch, first.Arch, nil)
 	if err == nil {
-		for _, name := range o.inputs() {
+		for _, name := range o.Inputs() {
 			inputs[name] = true
 		}
 	}
@@ -57,9 +58,9 @@ func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[
 }
 
 // adoptCell takes a cell of the former report over, if it is certain that it would come out again.
-func (m *matrix) adoptCell(j *job, o *objects, known map[string]CellInfo) bool {
+func (m *matrix) adoptCell(j *job, o *compile.Objects, known map[string]CellInfo) bool {
 	var err error
-	if j.object, err = o.known(j.Build); err != nil || m.expand(j) != nil ||
+	if j.object, err = o.Known(j.Build); err != nil || m.expand(j) != nil ||
 		j.info.Status != Built {
 		return false
 	}

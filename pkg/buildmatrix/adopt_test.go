@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
@@ -89,8 +90,10 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 		"flags": func(f *folder) {
 			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-DX]")
 		},
-		"exports":   func(f *folder) { f.lock.Builds[0].Exports = nil },
-		"object":    func(f *folder) { os.RemoveAll(filepath.Join(f.dir, config.BuildDir, objectsDir)) },
+		"exports": func(f *folder) { f.lock.Builds[0].Exports = nil },
+		"object": func(f *folder) {
+			os.RemoveAll(filepath.Join(f.dir, config.BuildDir, compile.Dir))
+		},
 		"catalogue": func(f *folder) { os.RemoveAll(filepath.Join(f.dir, "catalogue/ppc64le")) },
 		"container": func(f *folder) {
 			f.write("build/ppc64le/libtoy_1.0-1_livepatch1.so", "damaged")

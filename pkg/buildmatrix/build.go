@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -43,7 +44,7 @@ type matrix struct {
 	mu        sync.Mutex
 	libraries map[string]func() (*symtab.Library, error)
 	exports   map[string]func() (exports, error)
-	compilers map[symtab.Arch]*compiler
+	compilers map[symtab.Arch]*compile.Compiler
 }
 
 func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
@@ -51,7 +52,7 @@ func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, config.BuildDir),
 		libraries: map[string]func() (*symtab.Library, error){},
 		exports:   map[string]func() (exports, error){},
-		compilers: map[symtab.Arch]*compiler{},
+		compilers: map[symtab.Arch]*compile.Compiler{},
 	}
 }
 
@@ -159,7 +160,7 @@ func (m *matrix) each(ctx context.Context, jobs []*job, f func(context.Context, 
 func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bool) error {
 	first := group[0]
 	cc, err := m.compiler(first.Arch)
-	if errors.Is(err, ErrNoCompiler) {
+	if errors.Is(err, compile.ErrNoCompiler) {
 		for _, j := range group {
 			j.refuse(Failed, Reason{Code: "no-compiler", Message: err.Error()})
 		}
@@ -168,7 +169,7 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 	if err != nil {
 		return err
 	}
-	o, err := openObjects(m.dir, m.config, first.Patch, first.Arch, cc)
+	o, err := compile.Open(m.dir, m.config, first.Patch, first.Arch, cc)
 	if err != nil {
 		return err
 	}
@@ -176,20 +177,20 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 		Total: int64(len(group))})
 	for i, j := range group {
 		j.objects = o
-		if j.object, err = o.forBuild(ctx, j.Build); err != nil && !j.refuseUncompiled(err) ||
+		if j.object, err = o.ForBuild(ctx, j.Build); err != nil && !j.refuseUncompiled(err) ||
 			ctx.Err() != nil {
 			return cmp.Or(context.Cause(ctx), err)
 		}
 		m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description,
 			Done: int64(i + 1), Total: int64(len(group))})
 	}
-	for _, name := range o.inputs() {
+	for _, name := range o.Inputs() {
 		inputs[name] = true
 	}
-	return o.save()
+	return o.Save()
 }
 
-func (m *matrix) compiler(arch symtab.Arch) (*compiler, error) {
+func (m *matrix) compiler(arch symtab.Arch) (*compile.Compiler, error) {
 	if cc, ok := m.compilers[arch]; ok {
 		return cc, nil
 	}
@@ -197,7 +198,7 @@ func (m *matrix) compiler(arch symtab.Arch) (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	cc, err := findCompiler(arch, dir, &m.runs)
+	cc, err := compile.Find(arch, dir, &m.runs)
 	m.compilers[arch] = cc
 	return cc, err
 }

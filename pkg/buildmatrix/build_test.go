@@ -355,7 +355,8 @@ func TestMadeAfterKill(t *testing.T) {
 		_ = os.Remove(name)
 	}
 	if _, err := os.Stat(filepath.Join(f.dir, config.BuildDir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the build folder is still there: %v", snapshot(t, filepath.Join(f.dir, config.BuildDir)))
+		t.Errorf("the build folder is still there: %v",
+			snapshot(t, filepath.Join(f.dir, config.BuildDir)))
 	}
 }
 
@@ -398,7 +399,8 @@ func TestGateAlwaysRuns(t *testing.T) {
 	if r, err := f.build(); !errors.Is(err, ErrRefused) {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
-	if left, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "x86_64", "*.so")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, "x86_64",
+		"*.so")); len(left) != 0 {
 		t.Errorf("the refused container is still there: %v", left)
 	}
 }

@@ -117,5 +117,5 @@ func (m *matrix) scope(j *job) (*scope, error) {
 		}
 		others = append(others, e)
 	}
-	return newScope(j.object.container.Needed, lib, own, others), nil
+	return newScope(j.object.Container.Needed, lib, own, others), nil
 }

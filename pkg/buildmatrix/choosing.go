@@ -3,6 +3,7 @@ package buildmatrix
 import (
 	"context"
 	"fmt"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"slices"
 	"strings"
 )
@@ -23,7 +24,7 @@ func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 	if len(implementations) == 0 {
 		return nil, nil
 	}
-	_, choosers, err := j.objects.calls(ctx, j.Build, j.object)
+	_, choosers, err := j.objects.Calls(ctx, j.Build, j.object)
 	if err != nil && ctx.Err() != nil {
 		return nil, err
 	}
@@ -36,7 +37,9 @@ func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 	var reasons []Reason
 	seen := map[string]bool{}
 	for _, r := range j.description.Functions {
-		i := slices.IndexFunc(choosers, func(c chooser) bool { return c.Name == r.New.Text })
+		i := slices.IndexFunc(choosers, func(c compile.Chooser) bool {
+			return c.Name == r.New.Text
+		})
 		if i < 0 || implementations[r.Old.Text] == "" || seen[r.New.Text] {
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 // it. No reason: everything that the catalogue can tell says that one will; see fit. accepted is
 // what would be one if the patch did not accept it.
 func gate(j *job, s *scope) (reasons, accepted []Reason) {
-	c := j.object.container
+	c := j.object.Container
 	reasons = reasonsOf(ulp.Check(j.description, c, s.target, j.entries))
 	if j.Patch.Clones != "" {
 		isClone := func(r Reason) bool { return r.Code == codeOf(ulp.ErrClone) }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -116,7 +117,7 @@ int toy_add_lp(int a, int b) { return a * __GLIBC__ + __GLIBC_MINOR__; }
 			t.Errorf("the container for glibc %s has no %s", r.Cells[i].Version, want)
 		}
 	}
-	objects, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, objectsDir, "*.so"))
+	objects, _ := filepath.Glob(filepath.Join(f.dir, config.BuildDir, compile.Dir, "*.so"))
 	if len(objects) != 2 {
 		t.Errorf("%d objects, want one for each libc", len(objects))
 	}

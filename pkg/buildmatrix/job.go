@@ -11,6 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -27,8 +28,8 @@ type job struct {
 	description *ulp.Description
 	text        []byte // of the expanded description
 	entries     symtab.Entries
-	objects     *objects
-	object      *object
+	objects     *compile.Objects
+	object      *compile.Object
 	shadowed    []Reason // that other patches replace the same functions
 	overlaps    []Reason // the same, where all of them accept it
 }
@@ -55,8 +56,8 @@ var compilerPlace = lazyregexp.New(`(?m)^([^\s:]+:\d+(?::\d+)?): (?:fatal )?erro
 
 // refuseUncompiled notes why there is no object, if that is the patch's fault.
 func (j *job) refuseUncompiled(err error) bool {
-	var failed *CompileError
-	var input *InputError
+	var failed *compile.Error
+	var input *compile.InputError
 	switch {
 	case errors.As(err, &input):
 		j.refuse(Refused, reasonAt("outside-file", input.Finding))
@@ -74,10 +75,10 @@ func (j *job) refuseUncompiled(err error) bool {
 
 // warnings returns what the compiler said about the object, as a note.
 func (j *job) warnings() []Reason {
-	if j.object.warnings == "" {
+	if j.object.Warnings == "" {
 		return nil
 	}
-	return []Reason{{Code: "compiler-warning", Message: "the compiler warns:\n" + j.object.warnings,
+	return []Reason{{Code: "compiler-warning", Message: "the compiler warns:\n" + j.object.Warnings,
 		Hint: "\"cflags\" can switch a warning off (-Wno-NAME)"}}
 }
 
@@ -122,7 +123,7 @@ func (m *matrix) expand(j *job) error {
 		exported = j.Build.Exports.Digest.String()
 	}
 	j.info.Notes = append(j.info.Notes, patternNotes(template, j.description)...)
-	j.info.Key = digest.OfStrings(gateVersion, j.info.Arch, j.object.digest, string(j.text),
+	j.info.Key = digest.OfStrings(gateVersion, j.info.Arch, j.object.Digest, string(j.text),
 		j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries),
 		string(j.Patch.Unwinding), j.Patch.Clones, j.Patch.Recursion, m.overlapsKey(j.Patch))
 	return nil
@@ -185,7 +186,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target,
+	image, err := ulp.Pack(j.description, j.text, j.object.Container, s.target,
 		ulp.PackOptions{AllComments: true, Entries: j.entries, Unwinding: j.Patch.Unwinding,
 			AcceptClones: j.Patch.Clones != ""})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -68,7 +69,7 @@ func strayContainers(dir string, known map[string]bool) []string {
 
 // isContainer reports whether a file is a packed live patch.
 func isContainer(name string) bool {
-	image, err := regularfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, compile.MaxObject)
 	if err != nil {
 		return false
 	}
@@ -103,7 +104,7 @@ func Made(c *config.Config) ([]string, error) {
 			folders = append(folders, folder)
 		}
 	}
-	objects := filepath.Join(dir, objectsDir)
+	objects := filepath.Join(dir, compile.Dir)
 	entries, err := os.ReadDir(objects)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -113,7 +114,8 @@ func Made(c *config.Config) ([]string, error) {
 		switch {
 		case ownObject().MatchString(e.Name()):
 			names = append(names, name)
-		case e.IsDir() && strings.HasPrefix(e.Name(), tempPrefix): // of a build that was killed
+		case e.IsDir() && strings.HasPrefix(e.Name(), compile.TempPrefix):
+			// of a build that was killed
 			for _, made := range []string{"container.so", "linked", "assembled", "assembled.o"} {
 				names = append(names, filepath.Join(name, made))
 			}

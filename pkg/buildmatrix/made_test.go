@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
@@ -58,7 +59,7 @@ func TestMadeWithoutReport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-2")
 			f.mustBuild()
-			object, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, objectsDir, "*.so"))
+			object, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, compile.Dir, "*.so"))
 			if err != nil || len(object) != 1 {
 				t.Fatal(object, err)
 			}

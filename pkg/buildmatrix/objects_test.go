@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
@@ -39,7 +40,7 @@ func TestSourceAsksForBuild(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-1.1", "1.1-31")
 			f.write("toy_livepatch1.c", tc.source)
 			r := f.mustBuild()
-			found, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, objectsDir, "*.so"))
+			found, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, compile.Dir, "*.so"))
 			if err != nil {
 				t.Fatal(err)
 			}

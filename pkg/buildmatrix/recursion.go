@@ -19,7 +19,7 @@ import (
 func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reason, err error) {
 	// by names that are used elsewhere and lead to a replacement
 	back := map[string]ulp.Replacement{}
-	for _, u := range j.object.container.Undefined() {
+	for _, u := range j.object.Container.Undefined() {
 		for _, r := range j.description.Functions {
 			if leadsTo(s.target, u.Name, r.Old.Text) {
 				back[u.Name] = r
@@ -30,7 +30,7 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 	if len(back) == 0 {
 		return nil, nil, nil // as mostly
 	}
-	calls, _, err := j.objects.calls(ctx, j.Build, j.object)
+	calls, _, err := j.objects.Calls(ctx, j.Build, j.object)
 	if err != nil && ctx.Err() != nil {
 		return nil, nil, err
 	}
@@ -40,7 +40,7 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 		return nil, nil, nil
 	}
 	for name, r := range back { // what calls it comes to the replacement
-		calls = calls.with(name, r.New.Text)
+		calls = calls.With(name, r.New.Text)
 	}
 	var taken []Reason // reasons that the patch can accept
 	seen := map[string]bool{}
@@ -57,7 +57,7 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 			_, ok := back[name]
 			return !ok || !address
 		}
-		if chain := calls.chain(r.New.Text, comesBack, called); chain != nil {
+		if chain := calls.Chain(r.New.Text, comesBack, called); chain != nil {
 			reasons = append(reasons,
 				reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it "+
 					"replaces, which leads back to it: %s → %s", r.New.Text,
@@ -65,7 +65,7 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 					j.recursionHint(r, chain[len(chain)-1]))))
 			continue
 		}
-		if chain := calls.chain(r.New.Text, comesBack, func(string, bool) bool {
+		if chain := calls.Chain(r.New.Text, comesBack, func(string, bool) bool {
 			return true
 		}); chain != nil {
 			hint := "if it skips the detour, or calls nothing by the address, say so: recursion: " +

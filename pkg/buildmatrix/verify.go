@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -77,7 +78,7 @@ func Verify(ctx context.Context, c *config.Config, l *download.Lock,
 
 // readMade reads a container, and wants it to be the one that the report has.
 func readMade(name string, cell CellInfo) ([]byte, error) {
-	image, err := regularfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, compile.MaxObject)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w: it is gone: run lpbuild build", name, ErrStale)

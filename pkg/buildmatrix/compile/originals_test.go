@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"strings"

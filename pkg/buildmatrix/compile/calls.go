@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"context"
@@ -16,16 +16,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// callGraph says which names each function of a container uses, by its name: functions of the
+// CallGraph says which names each function of a container uses, by its name: functions of the
 // container and what is defined elsewhere. A function counts as used if its address is taken, also
 // by a variable that is used; then [ulp.AddressOf] is in front of its name. It is made of
 // relocatable files in which each function has a section of its own, so that all it uses needs
 // relocations; no code is decoded.
-type callGraph map[string][]string
+type CallGraph map[string][]string
 
-// chain returns the names by which a function leads to one that is, both included; nil if there are
+// Chain returns the names by which a function leads to one that is, both included; nil if there are
 // none. A use that follow does not accept leads nowhere.
-func (g callGraph) chain(from string, is func(name string) bool,
+func (g CallGraph) Chain(from string, is func(name string) bool,
 	follow func(name string, address bool) bool) []string {
 	before := map[string]string{}
 	for todo := []string{from}; len(todo) > 0; todo = todo[1:] {
@@ -51,21 +51,21 @@ func (g callGraph) chain(from string, is func(name string) bool,
 	return nil
 }
 
-// calls returns the graph of an object and its functions that choose implementations, from the
+// Calls returns the graph of an object and its functions that choose implementations, from the
 // manifest or the compiler. Calls may come from several goroutines.
-func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g callGraph,
-	choosers []chooser, err error) {
+func (o *Objects) Calls(ctx context.Context, b *download.Build, obj *Object) (g CallGraph,
+	choosers []Chooser, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if g, ok := o.manifest.Calls[obj.digest]; ok {
-		return g, o.manifest.Choosers[obj.digest], nil
+	if g, ok := o.manifest.Calls[obj.Digest]; ok {
+		return g, o.manifest.Choosers[obj.Digest], nil
 	}
-	tmp, err := os.MkdirTemp(o.dir, tempPrefix)
+	tmp, err := os.MkdirTemp(o.dir, TempPrefix)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(tmp)
-	g = callGraph{}
+	g = CallGraph{}
 	rel := filepath.Join(relObjects, filepath.Base(tmp), "calls.o")
 	for _, source := range o.patch.Sources {
 		args := []string{"-fno-lto", "-ffunction-sections", "-fdata-sections", "-c", "-o", rel,
@@ -90,7 +90,7 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g 
 			g[from] = append(g[from], to...)
 		}
 		if path.Ext(source) == ".c" {
-			prototypes, err := regularfile.Read(filepath.Join(tmp, "prototypes"), maxObject)
+			prototypes, err := regularfile.Read(filepath.Join(tmp, "prototypes"), MaxObject)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -103,22 +103,22 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g 
 		slices.Sort(g[name])
 		g[name] = slices.Compact(g[name])
 	}
-	o.manifest.Calls[obj.digest], o.manifest.Choosers[obj.digest], o.changed = g, choosers, true
-	return g, choosers, o.save()
+	o.manifest.Calls[obj.Digest], o.manifest.Choosers[obj.Digest], o.changed = g, choosers, true
+	return g, choosers, o.Save()
 }
 
 // usesOf returns what the functions of a relocatable file use.
 func usesOf(name string) (map[string][]string, error) {
-	image, err := regularfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, MaxObject)
 	if err != nil {
 		return nil, err
 	}
 	return ulp.UsesOf(image)
 }
 
-// with returns the graph with one more use.
-func (g callGraph) with(from, to string) callGraph {
-	c := make(callGraph, len(g)+1)
+// With returns the graph with one more use.
+func (g CallGraph) With(from, to string) CallGraph {
+	c := make(CallGraph, len(g)+1)
 	maps.Copy(c, g)
 	c[from] = append(slices.Clone(g[from]), to)
 	return c

@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"context"
@@ -54,7 +54,7 @@ func movedSymbols(libc *symtab.Library) map[string]string {
 
 // findMoved returns the moved symbols of the C library that a compiler links with; none if it
 // cannot be read: the gate refuses what a build does not have.
-func (c *compiler) findMoved() map[string]string {
+func (c *Compiler) findMoved() map[string]string {
 	out, err := c.run(context.Background(), "-print-file-name=libc.so.6")
 	name := strings.TrimSpace(string(out))
 	if err != nil || !filepath.IsAbs(name) {
@@ -69,7 +69,7 @@ func (c *compiler) findMoved() map[string]string {
 
 // olderVersions returns the flags that bind what a container uses to older versions of the same
 // functions. libcHeader obeys them.
-func (o *objects) olderVersions(b *download.Build, c *ulp.Container) []string {
+func (o *Objects) olderVersions(b *download.Build, c *ulp.Container) []string {
 	if !isLibc(b) {
 		return nil
 	}
@@ -89,9 +89,9 @@ func (o *objects) olderVersions(b *download.Build, c *ulp.Container) []string {
 // compileOlder compiles once more, bound to older versions of what has moved. It returns whether
 // the container at name is that; a source that says by itself which version it wants may not
 // assemble like this, and stays as it is.
-func (o *objects) compileOlder(ctx context.Context, b *download.Build, name string,
+func (o *Objects) compileOlder(ctx context.Context, b *download.Build, name string,
 	args []string) ([]byte, bool, error) {
-	image, err := regularfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, MaxObject)
 	if err != nil {
 		return nil, false, err
 	}

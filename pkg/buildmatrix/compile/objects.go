@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"bytes"
@@ -21,49 +21,49 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// objectsDir is the folder below the build folder where compiled but not yet packed shared objects
+// Dir is the directory below the build directory where compiled but not yet packed shared objects
 // are kept.
-const objectsDir = ".objects"
+const Dir = ".objects"
 
-// The compiler runs in the package folder and is given no path of this machine.
+// The compiler runs in the package directory and is given no path of this machine.
 var (
-	relObjects = filepath.Join(config.BuildDir, objectsDir)
+	relObjects = filepath.Join(config.BuildDir, Dir)
 	relInclude = filepath.Join(relObjects, "include")
 )
 
-// object is a compiled live patch that is not packed for any build yet.
-type object struct {
-	digest    string // of its bytes
-	container *ulp.Container
-	warnings  string   // of the compiler that made it
-	originals []string // see originalsToSee
+// Object is a compiled live patch that is not packed for any build yet.
+type Object struct {
+	Digest    string // of its bytes
+	Container *ulp.Container
+	Warnings  string   // of the compiler that made it
+	Originals []string // see originalsToSee
 }
 
-// objects compiles one patch for one architecture: once, or once per group of builds that gives the
+// Objects compiles one patch for one architecture: once, or once per group of builds that gives the
 // same code.
-type objects struct {
+type Objects struct {
 	dir      string // build/.objects, as seen from here
-	root     string // the package folder, as seen from here
+	root     string // the package directory, as seen from here
 	patch    *config.Patch
 	pkg      []string  // macros of the package that is made: see packageMacros
-	compiler *compiler // nil: nothing is compiled, only what is there is used
+	compiler *Compiler // nil: nothing is compiled, only what is there is used
 	manifest manifest
 	name     string // of the manifest file
-	loaded   map[string]*object
+	loaded   map[string]*Object
 	failed   map[string]error // by group of builds
 	changed  bool
 	mu       sync.Mutex // for calls
 	probed   []byte     // what the preprocessor said, if this run asked it
 }
 
-// openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made
+// Open returns what earlier runs compiled. If the compiler is not nil, what another one made
 // does not count.
-func openObjects(buildDir string, c *config.Config, p *config.Patch, arch symtab.Arch,
-	cc *compiler) (*objects, error) {
-	o := &objects{
-		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c),
+func Open(buildDir string, c *config.Config, p *config.Patch, arch symtab.Arch,
+	cc *Compiler) (*Objects, error) {
+	o := &Objects{
+		dir: filepath.Join(buildDir, Dir), root: c.Dir, patch: p, pkg: packageMacros(c),
 		compiler: cc,
-		loaded:   map[string]*object{}, failed: map[string]error{},
+		loaded:   map[string]*Object{}, failed: map[string]error{},
 	}
 	o.name = filepath.Join(o.dir, settingsKey(p, arch)+".json")
 	if cc != nil {
@@ -89,33 +89,33 @@ func writeHeader(name, text string) error {
 
 // settingsKey names everything that is known before a compiler has read its files.
 func settingsKey(p *config.Patch, arch symtab.Arch) string {
-	return digest.OfStrings(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...),
-		"\x00"), fmt.Sprint(patchableEntries[arch]), strings.Join(p.CFlags, "\x00"),
-		strings.Join(p.Sources, "\x00"), libcHeader)
+	return digest.OfStrings(objectsVersion, string(arch),
+		strings.Join(append(commonFlags, cErrors...), "\x00"), fmt.Sprint(patchableEntries[arch]),
+		strings.Join(p.CFlags, "\x00"), strings.Join(p.Sources, "\x00"), libcHeader)
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
 const objectsVersion = "7"
 
-// save writes the manifest if this run learned something.
-func (o *objects) save() error {
+// Save writes the manifest if this run learned something.
+func (o *Objects) Save() error {
 	if !o.changed {
 		return nil
 	}
 	return o.manifest.write(o.name)
 }
 
-// inputs returns the files of the package that were read.
-func (o *objects) inputs() []string { return o.manifest.inputs() }
+// Inputs returns the files of the package that were read.
+func (o *Objects) Inputs() []string { return o.manifest.inputs() }
 
-// known returns the object for a build if no compiler is needed for that.
-func (o *objects) known(b *download.Build) (*object, error) {
+// Known returns the object for a build if no compiler is needed for that.
+func (o *Objects) Known(b *download.Build) (*Object, error) {
 	return o.open(o.manifest.Objects[o.manifest.group(o.macros(b))])
 }
 
-// forBuild returns the compiled patch for a build. Calls come one after the other. What fails once
+// ForBuild returns the compiled patch for a build. Calls come one after the other. What fails once
 // is not tried again for builds that give the compiler the same text: the error is the same.
-func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, error) {
+func (o *Objects) ForBuild(ctx context.Context, b *download.Build) (*Object, error) {
 	if err, tried := o.failed[""]; tried {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, err
 	if err, tried := o.failed[group]; tried {
 		return nil, err
 	}
-	if obj, err := o.known(b); err == nil {
+	if obj, err := o.Known(b); err == nil {
 		return obj, nil
 	}
 	obj, err := o.make(ctx, b, group)
@@ -139,7 +139,7 @@ func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, err
 }
 
 // make compiles for a build, unless another one has the same text.
-func (o *objects) make(ctx context.Context, b *download.Build, group string) (*object, error) {
+func (o *Objects) make(ctx context.Context, b *download.Build, group string) (*Object, error) {
 	text, err := o.preprocess(ctx, b)
 	if err != nil {
 		return nil, err
@@ -157,12 +157,12 @@ func (o *objects) make(ctx context.Context, b *download.Build, group string) (*o
 			return nil, err
 		}
 	}
-	o.manifest.Objects[group], o.manifest.Texts[hash], o.changed = obj.digest, obj.digest, true
+	o.manifest.Objects[group], o.manifest.Texts[hash], o.changed = obj.Digest, obj.Digest, true
 	return obj, nil
 }
 
 // flags are those of the patch for a build, without what is done and to which files.
-func (o *objects) flags(b *download.Build) []string {
+func (o *Objects) flags(b *download.Build) []string {
 	flags := slices.Concat(o.compiler.baseFlags(), o.warningFlags(), o.macros(b), o.patch.CFlags)
 	if isLibc(b) {
 		flags = append(flags, "-isystem", relInclude)
@@ -172,7 +172,7 @@ func (o *objects) flags(b *download.Build) []string {
 
 // macros returns the macros through which a source can ask for the build and for the package that
 // is made, as compiler flags.
-func (o *objects) macros(b *download.Build) []string { return append(versionMacros(b), o.pkg...) }
+func (o *Objects) macros(b *download.Build) []string { return append(versionMacros(b), o.pkg...) }
 
 // cErrors are warnings of C compilers about code that does not do what it says: a function without
 // a prototype returns an int, so that half of a pointer is lost. GCC 14 takes them for errors, too.
@@ -184,7 +184,7 @@ var cErrors = []string{
 
 // warningFlags are cErrors where C is compiled: compilers of other languages warn about some of
 // them.
-func (o *objects) warningFlags() []string {
+func (o *Objects) warningFlags() []string {
 	if slices.ContainsFunc(o.patch.Sources, func(name string) bool {
 		return filepath.Ext(name) == ".c"
 	}) {
@@ -195,7 +195,7 @@ func (o *objects) warningFlags() []string {
 
 // probe finds out what the source reads and whether it asks for the build. If it cannot be
 // preprocessed and has not asked until there, it cannot be for any build.
-func (o *objects) probe(ctx context.Context, b *download.Build) error {
+func (o *Objects) probe(ctx context.Context, b *download.Build) error {
 	flags := o.flags(b)
 	text, err := o.compiler.run(ctx, slices.Concat(flags, []string{"-E", "-dU"},
 		o.patch.Sources)...)
@@ -224,13 +224,13 @@ func (o *objects) probe(ctx context.Context, b *download.Build) error {
 
 // mentionsBuild reports whether a file of the package that was read has a word of the macros of a
 // build: a preprocessor that gives up does not print the last ones that it was asked for.
-func (o *objects) mentionsBuild(preprocessed []byte) bool {
+func (o *Objects) mentionsBuild(preprocessed []byte) bool {
 	return slices.ContainsFunc(append(includedFiles(preprocessed), o.patch.Sources...),
 		func(name string) bool {
 			if !filepath.IsLocal(name) {
 				return false
 			}
-			text, err := regularfile.Read(at(o.root, name), maxObject)
+			text, err := regularfile.Read(at(o.root, name), MaxObject)
 			return err == nil && (bytes.Contains(text, []byte("LPBUILD_")) ||
 				bytes.Contains(text, []byte("__GLIBC")))
 		})
@@ -239,7 +239,7 @@ func (o *objects) mentionsBuild(preprocessed []byte) bool {
 // addFiles notes what the objects depend on: files that were read, and those that would have been
 // if they were there. text is the preprocessed source, by which the place is found where a file is
 // asked for that must not be.
-func (o *objects) addFiles(names []string, text []byte) error {
+func (o *Objects) addFiles(names []string, text []byte) error {
 	var fresh []string
 	for _, name := range names {
 		if _, known := o.manifest.Files[name]; known {
@@ -264,7 +264,7 @@ func (o *objects) addFiles(names []string, text []byte) error {
 	return nil
 }
 
-func (o *objects) addAbsent(names []string) {
+func (o *Objects) addAbsent(names []string) {
 	o.manifest.Absent = append(o.manifest.Absent, names...)
 	slices.Sort(o.manifest.Absent)
 	o.manifest.Absent = slices.Compact(o.manifest.Absent)
@@ -272,7 +272,7 @@ func (o *objects) addAbsent(names []string) {
 
 // preprocess returns the preprocessed source for a build: whatever the macros, equal text compiles
 // to equal code.
-func (o *objects) preprocess(ctx context.Context, b *download.Build) ([]byte, error) {
+func (o *Objects) preprocess(ctx context.Context, b *download.Build) ([]byte, error) {
 	if o.probed != nil && !o.manifest.PerBuild {
 		return o.probed, nil
 	}
@@ -284,14 +284,14 @@ func (o *objects) preprocess(ctx context.Context, b *download.Build) ([]byte, er
 }
 
 // open returns the object of that digest, if it is there and whole.
-func (o *objects) open(name string) (*object, error) {
+func (o *Objects) open(name string) (*Object, error) {
 	if obj, ok := o.loaded[name]; ok {
 		return obj, nil
 	}
 	if name == "" {
 		return nil, os.ErrNotExist
 	}
-	image, err := regularfile.Read(filepath.Join(o.dir, name+".so"), maxObject)
+	image, err := regularfile.Read(filepath.Join(o.dir, name+".so"), MaxObject)
 	if err != nil {
 		return nil, err
 	}
@@ -302,20 +302,20 @@ func (o *objects) open(name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.loaded[name] = &object{name, c, o.manifest.Warnings[name], o.manifest.Originals[name]}
+	o.loaded[name] = &Object{name, c, o.manifest.Warnings[name], o.manifest.Originals[name]}
 	return o.loaded[name], nil
 }
 
-// maxObject bounds a compiled live patch, in bytes.
-const maxObject = 1 << 30
+// MaxObject bounds a compiled live patch, in bytes.
+const MaxObject = 1 << 30
 
-// tempPrefix begins the names of folders in which a compiler works.
-const tempPrefix = ".compile-"
+// TempPrefix begins the names of directories in which a compiler works.
+const TempPrefix = ".compile-"
 
 // compile compiles and links, and notes what assembler and linker read: included assembly and data,
 // start files, libraries, version scripts.
-func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (*object, error) {
-	tmp, err := os.MkdirTemp(o.dir, tempPrefix)
+func (o *Objects) compile(ctx context.Context, b *download.Build, text []byte) (*Object, error) {
+	tmp, err := os.MkdirTemp(o.dir, TempPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -336,7 +336,7 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	}
 	rule, err := regularfile.Read(filepath.Join(tmp, "linked"), maxManifest)
 	if err != nil {
-		return nil, &CompileError{filepath.Base(o.compiler.path), "", fmt.Errorf(
+		return nil, &Error{filepath.Base(o.compiler.path), "", fmt.Errorf(
 			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from "+
 				"2.35 on, lld and mold do: %w", err)}
 	}
@@ -354,7 +354,7 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 
 // keep moves what was compiled to where it is named by its content, and remembers what the compiler
 // said about it, and the pointers to former code that have to be in it.
-func (o *objects) keep(name string, said []byte, originals []string) (*object, error) {
+func (o *Objects) keep(name string, said []byte, originals []string) (*Object, error) {
 	d, err := digest.OfFile(name)
 	if err != nil {
 		return nil, err
@@ -382,11 +382,11 @@ func warnings(said []byte) string {
 // assembled returns the files that only the assembler knows of, .include and .incbin. It is asked,
 // one source after the other, only if there is a word of them: that takes another run of the
 // compiler.
-func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte,
+func (o *Objects) assembled(ctx context.Context, b *download.Build, text []byte,
 	rel string) ([]string, error) {
 	var names []string
 	for _, source := range o.patch.Sources {
-		own, err := regularfile.Read(at(o.root, source), maxObject)
+		own, err := regularfile.Read(at(o.root, source), MaxObject)
 		if err != nil {
 			return nil, err
 		}
@@ -412,7 +412,7 @@ func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte,
 }
 
 // existing drops the files that were only there for the moment.
-func (o *objects) existing(names []string) []string {
+func (o *Objects) existing(names []string) []string {
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, err := os.Stat(at(o.root, name))
 		return err != nil || within("/"+name, "/"+relObjects)

@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"encoding/json"
@@ -27,17 +27,17 @@ type manifest struct {
 	Texts    map[string]string `json:"texts"`     // hash of preprocessed source → object
 	Warnings map[string]string `json:"warnings"`  // object → what the compiler said
 	// object → what its functions use, where that was asked
-	Calls map[string]callGraph `json:"uses"`
+	Calls map[string]CallGraph `json:"uses"`
 	// object → its functions that choose implementations, where that was asked
-	Choosers map[string][]chooser `json:"choosers"`
+	Choosers map[string][]Chooser `json:"choosers"`
 	// object → pointers to former code that have to be in it
 	Originals map[string][]string `json:"originals"`
 }
 
 func newManifest() manifest {
 	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{},
-		Texts: map[string]string{}, Warnings: map[string]string{}, Calls: map[string]callGraph{},
-		Choosers: map[string][]chooser{}, Originals: map[string][]string{}}
+		Texts: map[string]string{}, Warnings: map[string]string{}, Calls: map[string]CallGraph{},
+		Choosers: map[string][]Chooser{}, Originals: map[string][]string{}}
 }
 
 // maxManifest bounds a manifest and the rules that compilers write, in bytes.

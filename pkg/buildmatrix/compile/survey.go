@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"context"
@@ -22,7 +22,7 @@ type survey struct {
 
 // askCompiler finds out with which programs the compiler that was named really works: it may be a
 // script, ccache or distcc.
-func askCompiler(ctx context.Context, c *compiler, flags []string) (survey, error) {
+func askCompiler(ctx context.Context, c *Compiler, flags []string) (survey, error) {
 	_, said, err := c.start(ctx,
 		slices.Concat(flags, []string{"-E", "-v", "-x", "c", os.DevNull})...)
 	if err != nil {

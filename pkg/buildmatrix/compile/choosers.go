@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"bytes"
@@ -9,9 +9,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// chooser is a function that does what the code of an indirect function (IFUNC) does: it returns
+// Chooser is a function that does what the code of an indirect function (IFUNC) does: it returns
 // the address of a function.
-type chooser struct {
+type Chooser struct {
 	Name string `json:"name"`
 	// functions of its source whose addresses it takes, sorted
 	Returns []string `json:"returns,omitempty"`
@@ -31,7 +31,7 @@ var (
 // have no parameter, and return a pointer to a function. Sources also declare them with void *, as
 // glibc's do, or with a name for a type; then the function must use nothing but addresses, one of
 // them of a function of the source. prototypes is what gcc writes for -aux-info.
-func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
+func choosersIn(prototypes []byte, uses map[string][]string) []Chooser {
 	// of the latter, whether it is certain
 	functions, candidates := map[string]bool{}, map[string]bool{}
 	for line := range bytes.Lines(prototypes) {
@@ -51,9 +51,9 @@ func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
 			candidates[name] = false
 		}
 	}
-	var found []chooser
+	var found []Chooser
 	for name, certain := range candidates {
-		c := chooser{Name: name}
+		c := Chooser{Name: name}
 		for _, use := range uses[name] {
 			address, is := strings.CutPrefix(use, ulp.AddressOf)
 			if !is { // a call, or a variable: it may return anything
@@ -68,7 +68,7 @@ func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
 			found = append(found, c)
 		}
 	}
-	slices.SortFunc(found, func(a, b chooser) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, func(a, b Chooser) int { return strings.Compare(a.Name, b.Name) })
 	return found
 }
 

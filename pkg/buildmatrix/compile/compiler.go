@@ -1,4 +1,4 @@
-package buildmatrix
+package compile
 
 import (
 	"bytes"
@@ -20,15 +20,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ErrNoCompiler says that there is no compiler for an architecture.
+// ErrNoCompiler means that there is no compiler for an architecture.
 var ErrNoCompiler = errors.New("no compiler")
 
-// compiler is the C compiler for one architecture.
-type compiler struct {
+// Compiler is the C compiler for one architecture.
+type Compiler struct {
 	path     string
 	identity string   // changes when another compiler is named, or $PATH leads to others
 	flags    []string // of every live patch
-	// the package folder: compilers run there, so that no path of the machine gets into the code
+	// the package directory: compilers run there, so that no path of the machine gets into the code
 	dir   string
 	runs  *atomic.Int64
 	moved func() map[string]string // see findMoved
@@ -61,7 +61,9 @@ var patchableEntries = map[symtab.Arch][][]string{
 
 var nativeArch = map[string]symtab.Arch{"amd64": "x86_64", "ppc64le": "ppc64le", "arm64": "aarch64"}
 
-func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, error) {
+// Find returns the compiler for an architecture: the one that LPBUILD_CC_<ARCH> names, or the first
+// of its usual names in $PATH. It runs in dir; runs counts how often. The error is [ErrNoCompiler].
+func Find(arch symtab.Arch, dir string, runs *atomic.Int64) (*Compiler, error) {
 	variable := "LPBUILD_CC_" + strings.ToUpper(string(arch))
 	names := compilerNames[arch]
 	if nativeArch[runtime.GOARCH] == arch {
@@ -75,7 +77,7 @@ func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, 
 		if err != nil {
 			continue
 		}
-		c := &compiler{path: path, dir: dir, runs: runs, flags: commonFlags}
+		c := &Compiler{path: path, dir: dir, runs: runs, flags: commonFlags}
 		// what is behind a script is in the manifest's survey
 		c.identity = digest.OfStrings(path, stamp(path), os.Getenv("PATH"))
 		c.moved = sync.OnceValue(c.findMoved)
@@ -90,7 +92,7 @@ func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, 
 
 // firstAccepted returns the first of several sets of flags that the compiler takes; the last one is
 // not tried.
-func (c *compiler) firstAccepted(candidates [][]string) []string {
+func (c *Compiler) firstAccepted(candidates [][]string) []string {
 	for _, flags := range candidates[:len(candidates)-1] {
 		if c.accepts(flags) {
 			return flags
@@ -100,7 +102,7 @@ func (c *compiler) firstAccepted(candidates [][]string) []string {
 }
 
 // accepts reports whether a function that uses the TOC or GOT assembles with some flags.
-func (c *compiler) accepts(flags []string) bool {
+func (c *Compiler) accepts(flags []string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "lpbuild-probe-")
@@ -119,20 +121,20 @@ func (c *compiler) accepts(flags []string) bool {
 	return err == nil
 }
 
-// baseFlags are the flags of every compilation. The last one keeps the package folder's place out
+// baseFlags are the flags of every compilation. The last one keeps the package directory's place out
 // of debugging information; it is the only one that differs from machine to machine.
-func (c *compiler) baseFlags() []string {
+func (c *Compiler) baseFlags() []string {
 	return slices.Concat(c.flags, c.entries(), []string{"-ffile-prefix-map=" + c.dir + "=."})
 }
 
-// CompileError is what a compiler had to say when it failed.
-type CompileError struct {
+// Error is a compiler's failure.
+type Error struct {
 	Command string
 	Output  string // the end of what it printed
 	Err     error
 }
 
-func (e *CompileError) Error() string {
+func (e *Error) Error() string {
 	if e.Output == "" {
 		return fmt.Sprintf("%s: %v", e.Command, e.Err)
 	}
@@ -140,17 +142,17 @@ func (e *CompileError) Error() string {
 }
 
 // Unwrap returns why the process failed.
-func (e *CompileError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // run starts the compiler and returns its standard output, also what there is of it if it fails.
-func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
+func (c *Compiler) run(ctx context.Context, args ...string) ([]byte, error) {
 	out, _, err := c.start(ctx, args...)
 	return out, err
 }
 
 // start starts the compiler and returns all it says. Messages are English and times fixed, whatever
 // the machine.
-func (c *compiler) start(ctx context.Context, args ...string) (out, said []byte, err error) {
+func (c *Compiler) start(ctx context.Context, args ...string) (out, said []byte, err error) {
 	c.runs.Add(1)
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	cmd.Dir = c.dir
@@ -165,7 +167,7 @@ func (c *compiler) start(ctx context.Context, args ...string) (out, said []byte,
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
 		}
-		return stdout.Bytes(), stderr.data, &CompileError{filepath.Base(c.path),
+		return stdout.Bytes(), stderr.data, &Error{filepath.Base(c.path),
 			strings.TrimSpace(string(stderr.data)), err}
 	}
 	return stdout.Bytes(), stderr.data, nil
