@@ -78,7 +78,8 @@ trusts.` +
 }
 
 func runInit(s *console.Console, o initOptions, dir string) error {
-	if dir == "" { // an unset variable, most likely, and not the folder that one happens to be in
+	if dir == "" {
+		// an unset variable, most likely, and not the directory that one happens to be in
 		return console.Usage(errors.New("DIR must not be empty"), "lpbuild init")
 	}
 	repositories, err := o.sources()

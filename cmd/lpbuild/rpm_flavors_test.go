@@ -18,7 +18,7 @@ var flavors = sync.OnceValue(func() error {
 		return err
 	}
 	f := &factory{dir}
-	if err := f.folder("flavors-source", "obs:\n  flavor-builds: 3\n"); err != nil {
+	if err := f.directory("flavors-source", "obs:\n  flavor-builds: 3\n"); err != nil {
 		return err
 	}
 	for _, version := range []string{first, second} {

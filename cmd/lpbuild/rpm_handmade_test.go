@@ -94,8 +94,8 @@ func rpmOf(dir, version string) string {
 	return filepath.Join(dir, "rpms", "x86_64", "target-livepatches-"+version+"-0.x86_64.rpm")
 }
 
-// newScratch makes a root folder below dir, with the programs of the hand-made packages and lpbuild
-// in it.
+// newScratch makes a root directory below dir, with the programs of the hand-made packages and
+// lpbuild in it.
 func newScratch(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	s := newMachine(t, dir, name)

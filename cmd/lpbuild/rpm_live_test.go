@@ -16,7 +16,7 @@ type live struct {
 	t testing.TB
 }
 
-// start starts a program of the folder with the live programs in a root folder, "" for the
+// start starts a program of the directory with the live programs in a root directory, "" for the
 // machine's own.
 func start(t testing.TB, root, dir, program string) *live {
 	t.Helper()
@@ -25,7 +25,7 @@ func start(t testing.TB, root, dir, program string) *live {
 	return begin(t, root, cmd)
 }
 
-// begin starts a program in a root folder, and waits until it is ready.
+// begin starts a program in a root directory, and waits until it is ready.
 func begin(t testing.TB, root string, cmd *exec.Cmd) *live {
 	t.Helper()
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: root}

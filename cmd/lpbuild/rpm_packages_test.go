@@ -37,8 +37,8 @@ const (
 	saysSecond  = "glibc-livepatch 2"
 )
 
-// serviceBuilds are two of the builds, one before and one after glibc 2.34. Each is in a folder of
-// its own below liveDir.
+// serviceBuilds are two of the builds, one before and one after glibc 2.34. Each is in a directory
+// of its own below liveDir.
 var serviceBuilds = []string{"glibc-2.31-150300.26.5", "glibc-2.38-150600.12.1"}
 
 // TestMain makes the test's program lpbuild, where it is called so.
@@ -66,13 +66,13 @@ func (m *withPackages) Run() int {
 	return m.M.Run()
 }
 
-// made are the folders that were made for all tests.
+// made are the directories that were made for all tests.
 var made struct {
 	sync.Mutex
 	dirs []string
 }
 
-// once makes a folder for all tests that want it.
+// once makes a directory for all tests that want it.
 func once(fill func(dir string) error) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		dir, err := os.MkdirTemp("", "lpbuild-packages-*")
@@ -104,7 +104,7 @@ var packages = once(func(dir string) error {
 	return nil
 })
 
-// usePackages makes them, and a link to them in the folder of a test.
+// usePackages makes them, and a link to them in the directory of a test.
 func usePackages(t testing.TB, dir string) {
 	t.Helper()
 	made, err := packages()
@@ -112,7 +112,7 @@ func usePackages(t testing.TB, dir string) {
 	check(t, os.Symlink(made, filepath.Join(dir, "packages")))
 }
 
-// factory makes packages in a folder.
+// factory makes packages in a directory.
 type factory struct{ dir string }
 
 func (f *factory) path(elements ...string) string {
@@ -191,15 +191,15 @@ func (f *factory) live() error {
 	return f.sh(f.path("live"), script, append([]string{source}, serviceBuilds...)...)
 }
 
-// rpmbuild builds below a folder of its own, with the macros that lpbuild's RPM brings.
+// rpmbuild builds below a directory of its own, with the macros that lpbuild's RPM brings.
 func (f *factory) rpmbuild(top string, args ...string) error {
 	return f.run(f.dir, append([]string{"rpmbuild", "--quiet", "--nodeps", "--load",
 		f.path("macros"), "--define", "_topdir " + f.path(top),
 		"--define", "suse_version 1600", "--define", "_binary_payload w1.gzdio"}, args...)...)
 }
 
-// folder makes a package folder for the first version, and has everything built.
-func (f *factory) folder(name, config string) error {
+// directory makes a package directory for the first version, and has everything built.
+func (f *factory) directory(name, config string) error {
 	dir := f.path(name)
 	if err := f.run(f.dir, "lpbuild", "init", dir, "--name", packageName, "--product", "SLE-15-SP5",
 		"--key", f.path("repository/key.asc"),
@@ -221,7 +221,7 @@ func (f *factory) toSecond(name string) error {
 		lpbuild changes add "Fix CVE-2026-2"; lpbuild build; lpbuild dist`)
 }
 
-// build has rpmbuild make the package of a folder, with its %check.
+// build has rpmbuild make the package of a directory, with its %check.
 func (f *factory) build(name string) error {
 	dist := f.path(name, "dist")
 	return f.rpmbuild(name+"-rpm", "-ba", "--define", "_sourcedir "+dist,
@@ -249,7 +249,7 @@ func (f *factory) repository(name string, patterns ...string) error {
 
 // system makes the packages that require lpbuild.
 func (f *factory) system() error {
-	if err := errors.Join(f.folder("system", ""), f.build("system")); err != nil {
+	if err := errors.Join(f.directory("system", ""), f.build("system")); err != nil {
 		return err
 	}
 	base := []string{"own/lpbuild-[0-9]*.x86_64.rpm", "own/lpbuild-engine-[0-9]*.x86_64.rpm",
@@ -265,7 +265,7 @@ func (f *factory) system() error {
 
 // bundled makes the packages that bring the engine with them.
 func (f *factory) bundled() error {
-	if err := errors.Join(f.folder("bundled", "engine: bundled\n"), f.build("bundled"),
+	if err := errors.Join(f.directory("bundled", "engine: bundled\n"), f.build("bundled"),
 		f.toSecond("bundled"), f.build("bundled")); err != nil {
 		return err
 	}

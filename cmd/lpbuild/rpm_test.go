@@ -15,7 +15,7 @@ func rpmOfKind(dir, kind, version string) string {
 	return filepath.Join(dir, "packages", kind, "x86_64", packageName+"-"+version+"-0.x86_64.rpm")
 }
 
-// newSystem makes a root folder in which nothing is installed, with the service and its builds.
+// newSystem makes a root directory in which nothing is installed, with the service and its builds.
 func newSystem(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	s := newMachine(t, dir, name)
@@ -26,13 +26,13 @@ func newSystem(t testing.TB, dir, name string) *scratch {
 	return s
 }
 
-// service starts the program on a build, in the root folder.
+// service starts the program on a build, in the root directory.
 func (s *scratch) service(build string, env ...string) *live {
 	s.t.Helper()
 	return service(s.t, s.root, liveDir, build, env...)
 }
 
-// service starts the program on a build, out of a folder below root.
+// service starts the program on a build, out of a directory below root.
 func service(t testing.TB, root, dir, build string, env ...string) *live {
 	t.Helper()
 	cmd := exec.Command(dir+"/service", dir+"/"+build+"/lib64/libc.so.6")
@@ -40,7 +40,7 @@ func service(t testing.TB, root, dir, build string, env ...string) *live {
 	return begin(t, root, cmd)
 }
 
-// tryStrict runs rpm as the root folder's administrator would: what is installed must be signed,
+// tryStrict runs rpm as the root directory's administrator would: what is installed must be signed,
 // and have what it requires.
 func (s *scratch) tryStrict(args ...string) (string, error) {
 	args = append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--define",
@@ -96,7 +96,7 @@ func say(all []*live, want string) {
 // TestRPM brings a package of live patches, as it was made from a repository, onto a machine of its
 // own with real rpm, which checks its signature and what it requires: first installation, again,
 // upgrade, downgrade, erasing with and without taking the live patch out. Processes with two builds
-// of the library are patched, those of another root folder are left alone.
+// of the library are patched, those of another root directory are left alone.
 func TestRPM(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {
@@ -177,7 +177,7 @@ func TestRPMRefused(t *testing.T) {
 }
 
 // TestRPMOutside installs in a snapshot, as a transactional update does: processes of the running
-// system, which is outside of the root folder that rpm works on, are patched.
+// system, which is outside of the root directory that rpm works on, are patched.
 func TestRPMOutside(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// transactionalUpdate makes of two root folders a running system, in which the test itself is from
-// here on, the first process of all, and a snapshot as a transactional update has it: a folder
-// below, with proc of the running system, and with a /run, a /tmp and a /var of its own. Packages
-// are in /rpms and /packages.
+// transactionalUpdate makes of two root directories a running system, in which the test itself is
+// from here on, the first process of all, and a snapshot as a transactional update has it: a
+// directory below, with proc of the running system, and with a /run, a /tmp and a /var of its own.
+// Packages are in /rpms and /packages.
 func transactionalUpdate(t *testing.T, dir string, running, snapshot *scratch) {
 	t.Helper()
 	places := map[string]string{"/snapshot": snapshot.root, "/rpms": dir}

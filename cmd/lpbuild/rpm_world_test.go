@@ -16,14 +16,14 @@ import (
 // A machine of its own for real RPM transactions: its processes, its mounts, its /dev. Nothing
 // reaches the machine that runs the tests: what it has is the lower layer of an overlay.
 
-// inNamespaces names the folder with what the outer test made; it is set in the inner one.
+// inNamespaces names the directory with what the outer test made; it is set in the inner one.
 const inNamespaces = "LPBUILD_TEST_NAMESPACES"
 
-// liveDir is where the programs that are patched are, in a root folder.
+// liveDir is where the programs that are patched are, in a root directory.
 const liveDir = "/opt/live"
 
-// enter runs the test again in namespaces of its own, and returns the folder with its files there
-// and "" here: then it is over. make fills the folder.
+// enter runs the test again in namespaces of its own, and returns the directory with its files
+// there and "" here: then it is over. make fills the directory.
 func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	t.Helper()
 	if dir := os.Getenv(inNamespaces); dir != "" {
@@ -34,7 +34,7 @@ func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	}
 	if out, err := exec.Command("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc",
 		"true").CombinedOutput(); err != nil {
-		t.Skipf("needs namespaces; in a chroot its folder must be a mount point, such as one "+
+		t.Skipf("needs namespaces; in a chroot its directory must be a mount point, such as one "+
 			"bound to itself: %v: %s", err, out)
 	}
 	dir := t.TempDir()
@@ -97,13 +97,13 @@ func sh(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
-// scratch is a root folder with all that the machine has, and an RPM database of its own.
+// scratch is a root directory with all that the machine has, and an RPM database of its own.
 type scratch struct {
 	t    testing.TB
 	root string
 }
 
-// newMachine makes a root folder below dir, in the namespaces of the test.
+// newMachine makes a root directory below dir, in the namespaces of the test.
 func newMachine(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	layers := filepath.Join(dir, name)
@@ -115,7 +115,7 @@ func newMachine(t testing.TB, dir, name string) *scratch {
 	}
 	options := fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", layers, layers)
 	if err := unix.Mount("overlay", s.root, "overlay", 0, options); err != nil {
-		t.Skipf("this kernel mounts no overlay over the root folder here: %v", err)
+		t.Skipf("this kernel mounts no overlay over the root directory here: %v", err)
 	}
 	check(t, os.MkdirAll(s.path("/dev"), 0o755))
 	check(t, unix.Mount("tmpfs", s.path("/dev"), "tmpfs", 0, ""))
@@ -146,8 +146,8 @@ func (s *scratch) config(text string) {
 	check(s.t, os.WriteFile(s.path("/etc/sysconfig/livepatching"), []byte(text), 0o644))
 }
 
-// command returns a real rpm that works on the root folder, and does not ask for packages that are
-// no RPMs here.
+// command returns a real rpm that works on the root directory, and does not ask for packages that
+// are no RPMs here.
 func (s *scratch) command(args ...string) *exec.Cmd {
 	return exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", rpmDatabase,
 		"--nodeps"}, args...)...)

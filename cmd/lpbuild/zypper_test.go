@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// zypper runs the real one on a root folder; it uses the machine's own RPM database there.
+// zypper runs the real one on a root directory; it uses the machine's own RPM database there.
 func (s *scratch) zypper(args ...string) (string, error) {
 	// It closes every file that could be open before it runs another program.
 	cmd := exec.Command("prlimit", append([]string{"--nofile=256", "zypper", "--non-interactive",

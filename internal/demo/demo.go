@@ -1,5 +1,5 @@
 // Package demo shows the main job on a machine that has nothing: it makes a small distributor in a
-// folder, with a signed repository of real RPMs, and walks the way from there to a live patch
+// directory, with a signed repository of real RPMs, and walks the way from there to a live patch
 // package with the program's own commands. In the end it patches malloc in a running program that
 // uses the machine's own C library.
 //
@@ -31,7 +31,7 @@ type Options struct {
 	Out    io.Writer // the transcript
 }
 
-// marker is a file that says that a folder may be removed: a demonstration made it.
+// marker is a file that says that a directory may be removed: a demonstration made it.
 const marker = ".lpbuild-demo"
 
 // packageName is the live patch package that the demonstration makes.
@@ -57,7 +57,7 @@ type demonstration struct {
 
 func (d *demonstration) say(format string, args ...any) { fmt.Fprintf(d.Out, format+"\n", args...) }
 
-// prepare makes an empty folder. Only one that a demonstration made is removed.
+// prepare makes an empty directory. Only one that a demonstration made is removed.
 func (d *demonstration) prepare(context.Context) error {
 	var err error
 	if d.dir, err = filepath.Abs(d.Dir); err != nil {
@@ -67,7 +67,7 @@ func (d *demonstration) prepare(context.Context) error {
 	if err == nil && len(entries) > 0 {
 		if _, err := os.Stat(filepath.Join(d.dir, marker)); err != nil {
 			return fmt.Errorf("%s is not empty and not of a former demonstration: name another "+
-				"folder with --dir", d.dir)
+				"directory with --dir", d.dir)
 		}
 		if err := os.RemoveAll(d.dir); err != nil {
 			return err
@@ -111,14 +111,14 @@ func (d *demonstration) pack(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = server.Close() }()
-	folder := filepath.Join(d.dir, packageName)
+	directory := filepath.Join(d.dir, packageName)
 	steps := [][]string{
-		{"init", folder, "--product", "DEMO", "--key",
+		{"init", directory, "--product", "DEMO", "--key",
 			filepath.Join(d.dir, "repository", "key.asc"), "--repository", server.URL + "/update",
 			"--debuginfo", server.URL + "/update_debug"},
-		{"-C", folder, "download"},
-		{"-C", folder, "build"},
-		{"-C", folder, "dist"},
+		{"-C", directory, "download"},
+		{"-C", directory, "build"},
+		{"-C", directory, "dist"},
 	}
 	for _, args := range steps {
 		if err := d.command(ctx, d.dir, "lpbuild", args...); err != nil {
@@ -154,7 +154,7 @@ func (d *demonstration) show(ctx context.Context) error {
 	}
 	d.say("\n# Where everything is:")
 	for _, p := range [][2]string{
-		{"package folder", filepath.Join(d.dir, packageName)},
+		{"package directory", filepath.Join(d.dir, packageName)},
 		{"containers", filepath.Join(d.dir, packageName, "build")},
 		{"source package", filepath.Join(d.dir, packageName, "dist")}, {"RPM", rpms[0]},
 	} {
@@ -165,7 +165,7 @@ func (d *demonstration) show(ctx context.Context) error {
 
 func (d *demonstration) end(context.Context) error {
 	update := filepath.Join(d.dir, "repository", "update")
-	d.say("\n# The repository's server ends with this. To go on by hand, in another folder:")
+	d.say("\n# The repository's server ends with this. To go on by hand, in another directory:")
 	d.say("  %s", shellword.Join("lpbuild", "init", "mine", "--key",
 		filepath.Join(d.dir, "repository", "key.asc"), "--repository", update, "--debuginfo",
 		update+"_debug"))

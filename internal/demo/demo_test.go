@@ -15,7 +15,7 @@ func TestForeignFolder(t *testing.T) {
 	}
 	if err := Run(t.Context(), Options{Dir: dir, Binary: "/bin/false",
 		Out: &bytes.Buffer{}}); err == nil {
-		t.Error("a folder with somebody's files was used")
+		t.Error("a directory with somebody's files was used")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "thesis.tex")); err != nil {
 		t.Error(err)

@@ -22,7 +22,7 @@ func Compile(ctx context.Context, out string, args ...string) error {
 }
 
 // Builds are what the tests of one package make before they start anything, each once. The zero
-// value is one without a folder: [Builds.Run] makes it.
+// value is one without a directory: [Builds.Run] makes it.
 type Builds struct {
 	// Dir is where it all lies. Other users may read it.
 	Dir string
@@ -32,8 +32,8 @@ type Builds struct {
 	dirs int
 }
 
-// Run runs the tests of a package in the presence of the folder, and returns the exit code. It is
-// what TestMain does.
+// Run runs the tests of a package in the presence of the directory, and returns the exit code. It
+// is what TestMain does.
 func (b *Builds) Run(m *testing.M) int {
 	var err error
 	if b.Dir, err = os.MkdirTemp("", "targettest-"); err == nil {
@@ -47,8 +47,8 @@ func (b *Builds) Run(m *testing.M) int {
 	return m.Run()
 }
 
-// GCC compiles a file of this name ("libtarget.so", "program/name") into a folder of its own, and
-// returns its path. What the same arguments made before is used again.
+// GCC compiles a file of this name ("libtarget.so", "program/name") into a directory of its own,
+// and returns its path. What the same arguments made before is used again.
 func (b *Builds) GCC(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path, err := b.TryGCC(name, args...)
@@ -62,10 +62,10 @@ func (b *Builds) GCC(t testing.TB, name string, args ...string) string {
 func (b *Builds) TryGCC(name string, args ...string) (string, error) {
 	if !filepath.IsLocal(name) {
 		// where another user may have one
-		return "", fmt.Errorf("%s would be made outside of the test's own folder", name)
+		return "", fmt.Errorf("%s would be made outside of the test's own directory", name)
 	}
 	return b.Once(fmt.Sprintf("%q", append([]string{name}, args...)), func() (string, error) {
-		dir, err := b.Folder()
+		dir, err := b.Directory()
 		if err != nil {
 			return "", err
 		}
@@ -83,9 +83,9 @@ func (b *Builds) Once(key string, making func() (string, error)) (string, error)
 	return once.(func() (string, error))()
 }
 
-// Folder makes a new folder, with a name as short as can be: sockets and the kernel's names of
-// processes have limits.
-func (b *Builds) Folder() (string, error) {
+// Directory makes a new directory, with a name as short as can be: sockets and the kernel's names
+// of processes have limits.
+func (b *Builds) Directory() (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dirs++

@@ -2,8 +2,8 @@
 // gcc, starts programs, waits for what they say, packs live patches, and kills engines at any
 // instant.
 //
-// The law it keeps: what it makes lies in one folder, which goes when a package's tests have run;
-// every process that it starts ends with the test, at the latest; nobody waits for a process
+// The law it keeps: what it makes lies in one directory, which goes when a package's tests have
+// run; every process that it starts ends with the test, at the latest; nobody waits for a process
 // before, since a wait would take a tracer's stops.
 //
 // It is for tests alone, and knows nothing of what is done to the processes.

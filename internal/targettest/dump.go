@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Dumper returns the command of a program that dumps core in a folder of the test's, and skips the
-// test where core dumps go elsewhere.
+// Dumper returns the command of a program that dumps core in a directory of the test's, and skips
+// the test where core dumps go elsewhere.
 func Dumper(t testing.TB, path string) *exec.Cmd {
 	t.Helper()
 	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")

@@ -52,12 +52,12 @@ func source(t *testing.T, text string) string {
 // gcc's reasons are shown.
 func TestGCC(t *testing.T) {
 	path := source(t, "int main(void) { return VALUE; }")
-	one := builds.GCC(t, "folder/program", path, "-DVALUE=1")
-	two := builds.GCC(t, "folder/program", path, "-DVALUE=2")
+	one := builds.GCC(t, "directory/program", path, "-DVALUE=1")
+	two := builds.GCC(t, "directory/program", path, "-DVALUE=2")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if again := builds.GCC(t, "folder/program", path, "-DVALUE=1"); again != one || one == two {
+	if again := builds.GCC(t, "directory/program", path, "-DVALUE=1"); again != one || one == two {
 		t.Errorf("%s, %s and again %s", one, two, again)
 	}
 	for want, program := range map[int]string{1: one, 2: two} {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// wantFile checks a file's content and mode, and that it is alone in its folder but for the others.
+// wantFile checks a file's content and mode, and that it is alone in its directory but for the
+// others.
 func wantFile(t *testing.T, path, content string, mode fs.FileMode, others ...string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -25,7 +26,7 @@ func wantFile(t *testing.T, path, content string, mode fs.FileMode, others ...st
 	}
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(entries) != 1+len(others) {
-		t.Errorf("the folder holds %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }
 
@@ -102,7 +103,7 @@ func asNobody(t *testing.T, f func()) {
 	}
 }
 
-// A folder that cannot be written to leaves the file as it was, and the error says why.
+// A directory that cannot be written to leaves the file as it was, and the error says why.
 func TestWriteFileReadOnlyFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ro")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -145,7 +146,7 @@ func TestWriteFileRefuses(t *testing.T) {
 		}
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("the folder holds %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// twoArchitectures returns a folder with a build of libtoy for each of two architectures.
-func twoArchitectures(t *testing.T) *folder {
+// twoArchitectures returns a directory with a build of libtoy for each of two architectures.
+func twoArchitectures(t *testing.T) *packageDir {
 	t.Helper()
-	f := newFolder(t)
+	f := newPackage(t)
 	f.addBuild("1.0-1", "ppc64le", 1)
 	f.addBuild("1.0-1", "x86_64", 1)
 	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
@@ -25,7 +25,7 @@ func twoArchitectures(t *testing.T) *folder {
 }
 
 // buildOnly builds for some architectures.
-func (f *folder) buildOnly(only ...symtab.Arch) (*Report, error) {
+func (f *packageDir) buildOnly(only ...symtab.Arch) (*Report, error) {
 	f.t.Helper()
 	c, err := config.Load(f.dir)
 	if err != nil {
@@ -35,7 +35,7 @@ func (f *folder) buildOnly(only ...symtab.Arch) (*Report, error) {
 }
 
 // written returns the report file as cell → status, and its bytes.
-func (f *folder) written() (map[string]Status, string) {
+func (f *packageDir) written() (map[string]Status, string) {
 	f.t.Helper()
 	r, err := ReadReport(filepath.Join(f.dir, config.BuildDir))
 	if err != nil {
@@ -79,23 +79,25 @@ func TestOnlyKeepsTheOthers(t *testing.T) {
 // TestOnlyDropsWhatNoLongerHolds: a change of anything that a kept container depends on makes it
 // go, and the report says so.
 func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
-	for name, change := range map[string]func(f *folder){
-		"source": func(f *folder) {
+	for name, change := range map[string]func(f *packageDir){
+		"source": func(f *packageDir) {
 			f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 7; }\n")
 		},
-		"description": func(f *folder) {
+		"description": func(f *packageDir) {
 			f.write("toy_livepatch1.in", "! new\nlibtoy_{version}-{release}_livepatch1.so\n"+
 				"@{library}\ntoy_add:toy_add_lp\n")
 		},
-		"flags": func(f *folder) {
+		"flags": func(f *packageDir) {
 			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-DX]")
 		},
-		"exports": func(f *folder) { f.lock.Builds[0].Exports = nil },
-		"object": func(f *folder) {
+		"exports": func(f *packageDir) { f.lock.Builds[0].Exports = nil },
+		"object": func(f *packageDir) {
 			os.RemoveAll(filepath.Join(f.dir, config.BuildDir, compile.Dir))
 		},
-		"catalogue": func(f *folder) { os.RemoveAll(filepath.Join(f.dir, "catalogue/ppc64le")) },
-		"container": func(f *folder) {
+		"catalogue": func(f *packageDir) {
+			os.RemoveAll(filepath.Join(f.dir, "catalogue/ppc64le"))
+		},
+		"container": func(f *packageDir) {
 			f.write("build/ppc64le/libtoy_1.0-1_livepatch1.so", "damaged")
 		},
 	} {

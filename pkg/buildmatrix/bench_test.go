@@ -41,7 +41,7 @@ func BenchmarkBuild40(b *testing.B) {
 	libs := manyFunctions(b, dir)
 	for b.Loop() {
 		b.StopTimer()
-		f := benchFolder(b, libs, builds)
+		f := benchPackage(b, libs, builds)
 		c, err := config.Load(f.dir)
 		if err != nil {
 			b.Fatal(err)
@@ -101,10 +101,10 @@ func manyFunctions(b *testing.B, dir string) [][]byte {
 	return images
 }
 
-func benchFolder(b *testing.B, libs [][]byte, builds int) *folder {
+func benchPackage(b *testing.B, libs [][]byte, builds int) *packageDir {
 	b.Helper()
 	dir := b.TempDir()
-	f := &folder{dir: dir, lock: &download.Lock{Format: download.LockFormat, Product: "TOY"}}
+	f := &packageDir{dir: dir, lock: &download.Lock{Format: download.LockFormat, Product: "TOY"}}
 	files := map[string]string{
 		"toy_livepatch1.in": "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n" +
 			"@{library}\nf4711_target:f_lp\n",

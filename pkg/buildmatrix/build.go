@@ -38,7 +38,7 @@ type matrix struct {
 	Options
 	config *config.Config
 	lock   *download.Lock
-	dir    string // the build folder
+	dir    string // the build directory
 	runs   atomic.Int64
 
 	mu        sync.Mutex
@@ -62,7 +62,7 @@ func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 //
 // With o.Only, the result is about those architectures alone. The file that is written keeps what
 // the former one says of the others, as far as nothing has changed that they depend on. With
-// o.Group, report and build folder have that group only.
+// o.Group, report and build directory have that group only.
 func Build(ctx context.Context, c *config.Config, l *download.Lock, o Options) (*Report, error) {
 	m := newMatrix(c, l, o)
 	cells := Cells(c, l)

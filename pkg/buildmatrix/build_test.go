@@ -19,7 +19,7 @@ import (
 // TestBuild makes a container for each build, with the metadata of exactly that build, from one
 // compiler run.
 func TestBuild(t *testing.T) {
-	f := newFolder(t, "1.0-150300.9.12.1", "1.0-150300.26.5", "2.0-150600.14_1")
+	f := newPackage(t, "1.0-150300.9.12.1", "1.0-150300.26.5", "2.0-150600.14_1")
 	r := f.mustBuild()
 	var names []string
 	for i, c := range r.Cells {
@@ -76,7 +76,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// snapshot returns every file below a folder with its time of change.
+// snapshot returns every file below a directory with its time of change.
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -94,7 +94,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 
 func TestSecondRunDoesNothing(t *testing.T) {
 	runs := loggingCompiler(t)
-	f := newFolder(t, "1.0-1", "1.0-2")
+	f := newPackage(t, "1.0-1", "1.0-2")
 	first := f.mustBuild()
 	before, ran := snapshot(t, filepath.Join(f.dir, config.BuildDir)), len(runs())
 	second := f.mustBuild()
@@ -114,7 +114,7 @@ func TestSecondRunDoesNothing(t *testing.T) {
 // TestChangesAreNoticed changes one input after the other: each must reach the containers, and
 // nothing else may be redone.
 func TestChangesAreNoticed(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2")
+	f := newPackage(t, "1.0-1", "1.0-2")
 	f.write("toy_livepatch1.c", "#include \"add.h\"\nint toy_add_lp(int a, int b) { return a + b "+
 		"+ ADDEND; }\n")
 	f.write("add.h", "#define ADDEND 1\n")
@@ -201,7 +201,7 @@ func TestRefused(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "2.0-1", "3.0-1")
+			f := newPackage(t, "1.0-1", "2.0-1", "3.0-1")
 			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 				tc.description+"\n")
 			f.write("toy_livepatch1.c", tc.source)
@@ -235,7 +235,7 @@ func TestRefused(t *testing.T) {
 
 // TestRefusedIFUNCNamesImplementations wants to be told what to patch instead.
 func TestRefusedIFUNCNamesImplementations(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 		"toy_max:toy_add_lp\n")
 	r, _ := f.build()
@@ -252,7 +252,7 @@ func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 
 // TestPattern expands a pattern per build: never the checking variants, never the IFUNC itself.
 func TestPattern(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 		"__toy_max_*:toy_add_lp\n")
 	r := f.mustBuild()
@@ -268,7 +268,7 @@ func TestPattern(t *testing.T) {
 
 // TestMatrix has two patches, one of them for a range of versions only.
 func TestMatrix(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1", "3.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1", "3.0-1")
 	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '< 3'}]")
 	f.edit("  - library: libtoy.so.1", `  - library: libtoy.so.1
     description: second.in
@@ -291,7 +291,7 @@ func TestMatrix(t *testing.T) {
 
 // TestStaleContainersGo removes what a former build made and this one does not.
 func TestStaleContainersGo(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1")
 	f.mustBuild()
 	f.write("build/x86_64/mine.so", "somebody else's")
 	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '< 2'}]")
@@ -308,7 +308,7 @@ func TestStaleContainersGo(t *testing.T) {
 // TestDamagedCatalogue stops the build: nothing can be judged by a catalogue that is not the pinned
 // one.
 func TestDamagedCatalogue(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.write(f.lock.Builds[0].Libraries[0].Catalogue, "{}")
 	if _, err := f.build(); !errors.Is(err, digest.ErrMismatch) {
 		t.Errorf("error is %v, want a digest mismatch", err)
@@ -318,7 +318,7 @@ func TestDamagedCatalogue(t *testing.T) {
 // TestOnlyOneArchitecture leaves the containers of the others alone, and works without their
 // compiler.
 func TestOnlyOneArchitecture(t *testing.T) {
-	f := newFolder(t)
+	f := newPackage(t)
 	f.addBuild("1.0-1", "ppc64le", 1)
 	f.addBuild("1.0-1", "x86_64", 1)
 	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
@@ -340,7 +340,7 @@ func TestOnlyOneArchitecture(t *testing.T) {
 
 // TestMadeAfterKill names what a killed compiler run left, so that clean can remove it.
 func TestMadeAfterKill(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.mustBuild()
 	f.write("build/.objects/.compile-123/container.so", "half")
 	c, err := config.Load(f.dir)
@@ -355,26 +355,26 @@ func TestMadeAfterKill(t *testing.T) {
 		_ = os.Remove(name)
 	}
 	if _, err := os.Stat(filepath.Join(f.dir, config.BuildDir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the build folder is still there: %v",
+		t.Errorf("the build directory is still there: %v",
 			snapshot(t, filepath.Join(f.dir, config.BuildDir)))
 	}
 }
 
 // TestPatchWithoutBuilds is refused, not left out: its fix would be missing from the package.
 func TestPatchWithoutBuilds(t *testing.T) {
-	for name, change := range map[string]func(*folder){
-		"range that nothing fits": func(f *folder) {
+	for name, change := range map[string]func(*packageDir){
+		"range that nothing fits": func(f *packageDir) {
 			f.edit("    sources: [toy", "    builds: '> 9'\n    sources: [toy")
 		},
-		"library that nothing contains": func(f *folder) {
+		"library that nothing contains": func(f *packageDir) {
 			f.edit("library: libtoy.so.1", "library: libtoy.so.2")
 		},
-		"architecture that nothing is for": func(f *folder) {
+		"architecture that nothing is for": func(f *packageDir) {
 			f.edit("arch: [x86_64]", "arch: [x86_64, aarch64]")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: other.in, "+
 				"sources: [toy_livepatch1.c]}")
 			f.write("other.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+
@@ -391,7 +391,7 @@ func TestPatchWithoutBuilds(t *testing.T) {
 
 // TestGateAlwaysRuns: a container that is there does not stand for a verdict.
 func TestGateAlwaysRuns(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.mustBuild()
 	f.lock.Builds[0].Exports = nil
 	f.write("toy_livepatch1.c", "int hidden(int); int toy_add_lp(int a, int b) { return "+
@@ -407,7 +407,7 @@ func TestGateAlwaysRuns(t *testing.T) {
 
 // TestInstallRefuses what would end up in one place, or is of another version.
 func TestInstallRefuses(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.mustBuild()
 	c, err := config.Load(f.dir)
 	if err != nil {
@@ -429,7 +429,7 @@ func TestInstallRefuses(t *testing.T) {
 // TestInstallWhole installs all containers or none: if the last one is not what was built, or if
 // its place is taken.
 func TestInstallWhole(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1")
 	f.mustBuild()
 	c, err := config.Load(f.dir)
 	if err != nil {
@@ -440,7 +440,7 @@ func TestInstallWhole(t *testing.T) {
 	put(t, filepath.Join(root, InstallDir(c), last, "inside"), "")
 	if names, err := Install(c, nil, root); err == nil || names != nil ||
 		!strings.Contains(err.Error(), last) {
-		t.Errorf("over a folder: %q, %v", names, err)
+		t.Errorf("over a directory: %q, %v", names, err)
 	}
 	f.write(filepath.Join(config.BuildDir, "x86_64", last), "damaged")
 	if names, err := Install(c, nil, root); !errors.Is(err, ErrStale) || names != nil ||
@@ -456,7 +456,7 @@ func TestInstallWhole(t *testing.T) {
 // TestOneCatalogueNameTwice: two libraries of one base name have catalogues of their own, whatever
 // the files are called.
 func TestOneCatalogueNameTwice(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1")
 	same := f.lock.Builds[0].Libraries[0]
 	c, err := config.Load(f.dir)
 	if err != nil {

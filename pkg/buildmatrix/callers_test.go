@@ -34,7 +34,7 @@ long toy_keeps(long *p, long q, int a) { long r = toy_add(a, 1); return r + p[q]
 // TestRegisters: no engine may replace a function whose caller relies on registers that it leaves
 // alone.
 func TestRegisters(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.setLibrary(0, compileRegisters(t), true)
 	r, err := f.build()
 	if err == nil || codesOf(r.Cells[0].Reasons) != "registers" ||

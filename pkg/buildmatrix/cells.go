@@ -93,7 +93,7 @@ func (c *Cell) words() map[string]string {
 }
 
 // target is how the library is named to whoever loads the patch: the path inside the package for
-// one that is named by its path, otherwise the base name in the folder where the dynamic linker
+// one that is named by its path, otherwise the base name in the directory where the dynamic linker
 // finds it.
 func (c *Cell) target() string {
 	home := download.Home(c.Build.Source, c.Build.EVR(), c.Patch.Library)

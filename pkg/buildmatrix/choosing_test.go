@@ -37,7 +37,7 @@ func TestChoosing(t *testing.T) {
 			works + "void *toy_add_lp(void) { return works; }", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 				tc.lines+"\n")
 			f.write("toy_livepatch1.c", tc.source+"\n")

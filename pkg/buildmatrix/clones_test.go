@@ -33,7 +33,7 @@ int toy_three(int a) { return copy(a) + copy(a + 1); }
 // TestClones: what the compiler made of a replaced function is replaced as well, or the patch says
 // why not.
 func TestClones(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.setLibrary(0, compileClones(t), true)
 	r, err := f.build()
 	if err == nil || codesOf(r.Cells[0].Reasons) != "clones" ||

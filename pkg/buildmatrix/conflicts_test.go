@@ -25,7 +25,7 @@ func TestContainerNameSaysBuild(t *testing.T) {
 		"_{version}-{release}_livepatch1.so":         false,
 		"libtoy_{version}-{release}.so":              false,
 	} {
-		f := newFolder(t, "1.0-150300.26.5")
+		f := newPackage(t, "1.0-150300.26.5")
 		f.write("toy_livepatch1.in", name+"\n@{library}\ntoy_add:toy_add_lp\n")
 		r, err := f.build()
 		if good {
@@ -47,8 +47,8 @@ func TestContainerNameSaysBuild(t *testing.T) {
 	}
 }
 
-// secondPatch adds a patch to the folder, before the first one.
-func (f *folder) secondPatch(description, more string) {
+// secondPatch adds a patch to the directory, before the first one.
+func (f *packageDir) secondPatch(description, more string) {
 	f.t.Helper()
 	f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: second.in, sources: "+
 		"[toy_livepatch1.c]"+more+"}")
@@ -58,7 +58,7 @@ func (f *folder) secondPatch(description, more string) {
 // TestSameContainerName refuses both of two cells that would write one file, and each names the
 // other.
 func TestSameContainerName(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2")
+	f := newPackage(t, "1.0-1", "1.0-2")
 	f.secondPatch("libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_sub:toy_add_lp\n",
 		", builds: '>= 1.0-2'")
 	r, err := f.build()
@@ -104,7 +104,7 @@ func TestReplacedTwice(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "2.0-1")
+			f := newPackage(t, "1.0-1", "2.0-1")
 			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+
 				"\n", tc.builds)
 			r, err := f.build()
@@ -138,7 +138,7 @@ func TestReplacedTwice(t *testing.T) {
 // TestVerdictOnTwoIsForgotten: what was refused because of another patch is built when that is
 // gone.
 func TestVerdictOnTwoIsForgotten(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_add:toy_add_lp\n", "")
 	if _, err := f.build(); !errors.Is(err, ErrRefused) {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestOverlaps(t *testing.T) {
 			"replaced-twice no-symbol"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "2.0-1")
+			f := newPackage(t, "1.0-1", "2.0-1")
 			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+
 				"\n", tc.second)
 			if tc.first != "" {

@@ -22,13 +22,13 @@ func TestEmptyMatrix(t *testing.T) {
 		"architecture": {"arch: [x86_64]", "arch: [ppc64le]",
 			`lpbuild.lock has no build for ppc64le`},
 	} {
-		f := newFolder(t, "1.0-1", "2.0-1")
+		f := newPackage(t, "1.0-1", "2.0-1")
 		f.edit(tc.old, tc.new)
 		if r, err := f.build(); r != nil || err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error is %v, want %q", name, err, tc.want)
 		}
 	}
-	f := newFolder(t)
+	f := newPackage(t)
 	if _, err := f.build(); err == nil || !strings.Contains(err.Error(),
 		"lpbuild.lock has no builds") {
 		t.Errorf("empty lock: error is %v", err)

@@ -53,7 +53,7 @@ func compileText(t *testing.T, text string, flags ...string) []byte {
 }
 
 // setLibrary replaces the library of a build, with the proofs that download makes or without.
-func (f *folder) setLibrary(i int, image []byte, prove bool) {
+func (f *packageDir) setLibrary(i int, image []byte, prove bool) {
 	f.t.Helper()
 	parsed := f.catalogued(image, "libtoy.so.1", prove)
 	lib := &f.lock.Builds[i].Libraries[0]
@@ -63,7 +63,7 @@ func (f *folder) setLibrary(i int, image []byte, prove bool) {
 }
 
 // replaces makes the live patch one of some functions.
-func (f *folder) replaces(functions ...string) {
+func (f *packageDir) replaces(functions ...string) {
 	f.t.Helper()
 	text := "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"
 	for _, name := range functions {
@@ -125,7 +125,7 @@ func TestEntries(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.setLibrary(0, tc.library, true)
 			f.replaces(tc.functions...)
 			f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 1000; }\n"+
@@ -162,7 +162,7 @@ func TestEntries(t *testing.T) {
 
 // checkChoice wants the container to say what the configuration does, and the native engine to
 // think of it what the report says.
-func (f *folder) checkChoice(c CellInfo, entries string) {
+func (f *packageDir) checkChoice(c CellInfo, entries string) {
 	f.t.Helper()
 	container := f.container(c)
 	p, err := container.LivePatch()
@@ -180,7 +180,7 @@ func (f *folder) checkChoice(c CellInfo, entries string) {
 
 // TestEntriesAreSeen: another choice makes other containers.
 func TestEntriesAreSeen(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.setLibrary(0, compileBare(t), true)
 	first := f.mustBuild().Cells[0]
 	f.edit("license: MIT", "license: MIT\nentries: any")
@@ -197,7 +197,7 @@ func TestEntriesAreSeen(t *testing.T) {
 // TestOldCatalogue: with entries: any a catalogue without proofs is an error that says what to do;
 // without it is good for libpulp.
 func TestOldCatalogue(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.setLibrary(0, compileBare(t), false)
 	c := f.mustBuild().Cells[0]
 	if strings.Join(c.Engines, " ") != "pulp" ||
@@ -257,7 +257,7 @@ func TestHandlers(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			flags := map[bool]string{true: "-fpatchable-function-entry=16,14",
 				false: "-fpatchable-function-entry=0"}
 			f.setLibrary(0, compileText(t, handlingSource, "-fexceptions", flags[tc.nops]), true)
@@ -303,7 +303,7 @@ func TestLongNOPs(t *testing.T) {
 	}
 	add, _ := lib.Function("toy_add")
 	copy(image[add.Value-14:], "\x66\x0f\x1f\x44\x00\x00\x0f\x1f\x80\x00\x00\x00\x00\x90")
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.setLibrary(0, image, true)
 	if c := f.mustBuild().Cells[0]; strings.Join(c.Engines, " ") != "pulp" ||
 		codesOf(c.Notes) != "long-nops" {
@@ -313,7 +313,7 @@ func TestLongNOPs(t *testing.T) {
 
 // TestPowerEntries: on other architectures only libpulp works, and functions need NOPs.
 func TestPowerEntries(t *testing.T) {
-	f := newFolder(t)
+	f := newPackage(t)
 	f.addBuild("1.0-1", "ppc64le", 1)
 	f.edit("arch: [x86_64]", "arch: [ppc64le]\nentries: any")
 	c := f.mustBuild().Cells[0]
@@ -331,7 +331,7 @@ func TestPowerEntries(t *testing.T) {
 func TestNotLoaded(t *testing.T) {
 	const usesMath = "double sin(double); int toy_add_lp(int a, int b) { return (int)sin(a) + b; " +
 		"}\n"
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.lock.Builds = append(f.lock.Builds, download.Build{Name: "glibc", Version: "2.31",
 		Release: "1", Arch: "x86_64"})
 	f.setExports(1, exportList(map[string][]string{"libm.so.6": {"sin@GLIBC_2.2.5"}}).Libraries)
@@ -350,7 +350,7 @@ func TestNotLoaded(t *testing.T) {
 
 // TestTooMany: what the native engine limits is not refused as long as libpulp can do it.
 func TestTooMany(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.write("toy_livepatch1.in", "! "+strings.Repeat("x", 100<<10)+
 		"\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
 	c := f.mustBuild().Cells[0]

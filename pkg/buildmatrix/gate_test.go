@@ -14,7 +14,7 @@ import (
 
 // addProvider puts a build of another package into the lock that exports the given symbols from
 // libc.so.6.
-func (f *folder) addProvider(version string, symbols ...string) {
+func (f *packageDir) addProvider(version string, symbols ...string) {
 	f.t.Helper()
 	data, err := exportList(map[string][]string{"libc.so.6": symbols}).Bytes()
 	if err != nil {
@@ -42,41 +42,42 @@ func TestUndefinedSymbols(t *testing.T) {
 		"*toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
 	tests := map[string]struct {
 		source  string
-		add     func(*folder)
+		add     func(*packageDir)
 		code    string // "": accepted
 		message string
 	}{
-		"version that the library needs itself": {oldEnough, func(*folder) {}, "", ""},
-		"version newer than the library's": {newerThanLibrary, func(*folder) {},
+		"version that the library needs itself": {oldEnough, func(*packageDir) {}, "", ""},
+		"version newer than the library's": {newerThanLibrary, func(*packageDir) {},
 			"undefined-version", "GLIBC_2.34"},
-		"version that every provider has": {newerThanLibrary, func(f *folder) {
+		"version that every provider has": {newerThanLibrary, func(f *packageDir) {
 			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
 				"__stack_chk_fail@GLIBC_2.4")
 			f.addProvider("2.38", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
 				"__stack_chk_fail@GLIBC_2.4")
 		}, "", ""},
-		"version that one provider lacks": {newerThanLibrary, func(f *folder) {
+		"version that one provider lacks": {newerThanLibrary, func(f *packageDir) {
 			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
 				"__stack_chk_fail@GLIBC_2.4")
 			f.addProvider("2.31", "pthread_create@GLIBC_2.2.5", "__cxa_finalize@GLIBC_2.2.5",
 				"__stack_chk_fail@GLIBC_2.4")
 		}, "undefined-version", `__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");`},
-		"symbol that no provider has": {newerThanLibrary, func(f *folder) {
+		"symbol that no provider has": {newerThanLibrary, func(f *packageDir) {
 			f.addProvider("2.34", "thrd_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5",
 				"__stack_chk_fail@GLIBC_2.4")
 		}, "undefined-symbol", "pthread_create@GLIBC_2.34"},
 		"exported function of the library": {"int toy_sub(int, int); int toy_add_lp(int a, " +
-			"int b) { return toy_sub(a, b); }\n", func(*folder) {}, "", ""},
+			"int b) { return toy_sub(a, b); }\n", func(*packageDir) {}, "", ""},
 		"static function of the library": {"int hidden(int); int toy_add_lp(int a, int b) { " +
-			"return hidden(a) + b; }\n", func(*folder) {}, "undefined-symbol", "hidden"},
+			"return hidden(a) + b; }\n", func(*packageDir) {}, "undefined-symbol", "hidden"},
 		"weak symbol that nobody has": {"__attribute__((weak)) int gone(int); int " +
-			"toy_add_lp(int a, int b) { return gone ? gone(a) : b; }\n", func(*folder) {}, "", ""},
+			"toy_add_lp(int a, int b) { return gone ? gone(a) : b; }\n", func(*packageDir) {}, "",
+			""},
 		"static variable through a reference": {"static int *toy_ref __attribute__((used)); int " +
-			"toy_add_lp(int a, int b) { return a; }\n", func(*folder) {}, "", ""},
+			"toy_add_lp(int a, int b) { return a; }\n", func(*packageDir) {}, "", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.write("toy_livepatch1.c", tc.source)
 			tc.add(f)
 			r, err := f.build()
@@ -96,7 +97,7 @@ func TestUndefinedSymbols(t *testing.T) {
 // TestLibcVersion compiles a patch for glibc: __GLIBC_PREREQ asks about the build, not about this
 // machine.
 func TestLibcVersion(t *testing.T) {
-	f := newFolder(t, "2.31-1", "2.38-1")
+	f := newPackage(t, "2.31-1", "2.38-1")
 	for i := range f.lock.Builds {
 		// of whatever package: gconv modules are not in glibc's own
 		f.lock.Builds[i].Source = "glibc"

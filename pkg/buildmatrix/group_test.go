@@ -79,7 +79,7 @@ func TestGroups(t *testing.T) {
 // TestBuildGroup builds a matrix in parts: together they are what one build makes, and each report
 // says what it is about.
 func TestBuildGroup(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2", "1.0-3")
+	f := newPackage(t, "1.0-1", "1.0-2", "1.0-3")
 	conf, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 )
 
 // value returns what the read-only variable toy_value of the first container holds, as text.
-func (f *folder) value() string {
+func (f *packageDir) value() string {
 	f.t.Helper()
 	c := f.container(f.mustBuild().Cells[0])
 	data, ok := c.Section(".toy")
@@ -41,14 +41,14 @@ func TestFilesOfTheAssembler(t *testing.T) {
 			[]string{"inc/part.s", "my data.bin"}},
 		".incbin in assembly": {"two.s", ".section .toy,\"a\"\n.incbin \"my data.bin\"\n.section " +
 			".note.GNU-stack,\"\",@progbits\n", "", []string{"my data.bin"}},
-		"from a folder of -I": {"two.S", ".section .toy,\"a\"\n.include \"part.s\"\n.section " +
+		"from a directory of -I": {"two.S", ".section .toy,\"a\"\n.include \"part.s\"\n.section " +
 			".note.GNU-stack,\"\",@progbits\n", "-Iinc", []string{"inc/part.s", "my data.bin"}},
 		"with -flto": {"two.c", "__asm__(\"" + section +
 			".incbin \\\"my data.bin\\\"\\n.text\\n\");\n", "-flto", []string{"my data.bin"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			cflags := ""
 			if tc.flags != "" {
 				cflags = "\n    cflags: [" + tc.flags + "]"
@@ -87,20 +87,20 @@ func TestNewHeaderIsNoticed(t *testing.T) {
 		include, flags, appears string
 		want                    string
 	}{
-		"beside the source":    {"#include \"value.h\"\n", "-Ione, -Itwo", "value.h", "new"},
-		"in an earlier folder": {"#include <value.h>\n", "-Ione, -Itwo", "one/value.h", "new"},
-		"in a folder not there yet": {"#include <value.h>\n", "-Inone, -Itwo", "none/value.h",
+		"beside the source":       {"#include \"value.h\"\n", "-Ione, -Itwo", "value.h", "new"},
+		"in an earlier directory": {"#include <value.h>\n", "-Ione, -Itwo", "one/value.h", "new"},
+		"in a directory not there yet": {"#include <value.h>\n", "-Inone, -Itwo", "none/value.h",
 			"new"},
-		"below a folder": {"#include <sub/value.h>\n", "-Ione, -Itwo", "one/sub/value.h",
+		"below a directory": {"#include <sub/value.h>\n", "-Ione, -Itwo", "one/sub/value.h",
 			"new"},
 		"instead of the system's": {"#include <string.h>\n#include \"value.h\"\n",
 			"-isystem, one, -Itwo", "one/string.h", "new"},
-		"that was asked for": {asks, "-Itwo", "extra.h", "extra"},
-		"in a later folder":  {"#include <value.h>\n", "-Itwo, -Ithree", "three/value.h", "old"},
+		"that was asked for":   {asks, "-Itwo", "extra.h", "extra"},
+		"in a later directory": {"#include <value.h>\n", "-Itwo, -Ithree", "three/value.h", "old"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+
 				tc.flags+"]")
 			f.write("toy_livepatch1.c", tc.include+"__attribute__((section(\".toy\"), used)) "+
@@ -121,7 +121,7 @@ func TestNewHeaderIsNoticed(t *testing.T) {
 
 // TestNewLibraryIsNoticed: the linker takes the first library of a name.
 func TestNewLibraryIsNoticed(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-Lnone, "+
 		"-lm, '-Wl,--as-needed']")
 	f.mustBuild()
@@ -152,7 +152,7 @@ func TestCompilerBehindWrapper(t *testing.T) {
 	if err := os.Symlink("/usr/bin/gcc", real); err != nil {
 		t.Fatal(err)
 	}
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.write("toy_livepatch1.c", "#ifndef VALUE\n#define VALUE \"old\"\n#endif\n"+
 		"__attribute__((section(\".toy\"), used)) static const char toy_value[] = VALUE;\n"+
 		replacement)
@@ -176,7 +176,7 @@ func TestCompilerBehindWrapper(t *testing.T) {
 
 // TestPathIsPartOfTheCompiler: a script finds its compiler in $PATH.
 func TestPathIsPartOfTheCompiler(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.mustBuild()
 	t.Setenv("PATH", t.TempDir()+":"+os.Getenv("PATH"))
 	if r := f.mustBuild(); r.CompilerRuns == 0 {
@@ -192,25 +192,25 @@ func TestOutsideFiles(t *testing.T) {
 	put(t, filepath.Join(root, "usr", "include", "abs.h"), "#define N 1\n")
 	tests := map[string]struct{ source, flags, where, message string }{
 		"above": {"\n#include \"../above.h\"\n", "", "toy_livepatch1.c:2:10",
-			"../above.h is outside of the package folder"},
+			"../above.h is outside of the package directory"},
 		"absolute": {"#include \"" + other + "\"\n", "", "toy_livepatch1.c:1:10",
 			"is named by an absolute path"},
-		"in the build folder": {"#include \"build/x.h\"\n", "", "toy_livepatch1.c:1:10",
+		"in the build directory": {"#include \"build/x.h\"\n", "", "toy_livepatch1.c:1:10",
 			"build/x.h lies in build"},
 		"through a header": {"#include \"sub/inner.h\"\n", "", "sub/inner.h:2:10",
-			"above.h is outside of the package folder"},
+			"above.h is outside of the package directory"},
 		"data": {"__asm__(\".incbin \\\"../above.h\\\"\");\n", "", "",
-			"../above.h is outside of the package folder"},
+			"../above.h is outside of the package directory"},
 		"system header": {"#include <string.h>\n#include \"/usr/include/stdio.h\"\n", "", "",
 			""},
 		"by a link": {"#include \"link/above.h\"\n", "", "toy_livepatch1.c:1:10",
-			"link/above.h is outside of the package folder, by a symbolic link"},
+			"link/above.h is outside of the package directory, by a symbolic link"},
 		"by a link inside": {"#include \"inner/own.h\"\n", "", "", ""},
 		"own header":       {"#include \"sub/../sub/own.h\"\n", "", "", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "1.0-2")
+			f := newPackage(t, "1.0-1", "1.0-2")
 			outer := f.dir
 			f.dir = filepath.Join(outer, "package")
 			if err := os.Mkdir(f.dir, 0o755); err != nil {
@@ -278,7 +278,7 @@ func TestFailingCompilerRunsOnce(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "1.0-2", "1.0-3")
+			f := newPackage(t, "1.0-1", "1.0-2", "1.0-3")
 			f.write("toy_livepatch1.c", tc.source)
 			r, err := f.build()
 			if !errors.Is(err, ErrRefused) || r.Count(Failed) != 3 {
@@ -297,7 +297,7 @@ func TestFailingCompilerRunsOnce(t *testing.T) {
 
 // TestFailsForOneBuild: a source that refuses some builds is made for the others.
 func TestFailsForOneBuild(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1", "3.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1", "3.0-1")
 	f.write("toy_livepatch1.c", "#if LPBUILD_VERSION_MAJOR != 2\n#error \"not for this build\"\n"+
 		"#endif\n"+replacement)
 	r, err := f.build()

@@ -48,8 +48,8 @@ func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error
 	return installAll(r.Containers(), dir, filepath.Join(root, InstallDir(c)))
 }
 
-// installAll copies containers from the build folder to a place: all or, if one of them is not what
-// was built, none.
+// installAll copies containers from the build directory to a place: all or, if one of them is not
+// what was built, none.
 func installAll(cells []CellInfo, dir, place string) (names []string, err error) {
 	defer func() {
 		if err != nil {

@@ -16,24 +16,24 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ownObject matches what the folder of compiled objects holds.
+// ownObject matches what the directory of compiled objects holds.
 var ownObject = lazyregexp.New(`^[0-9a-f]{64}\.(so|json)$`)
 
-// architectures are those that there can be folders of.
+// architectures are those that there can be directories of.
 var architectures = []symtab.Arch{symtab.X86_64, symtab.PPC64LE, symtab.AArch64}
 
 // containerFile matches the names that the gate lets containers have.
 var containerFile = lazyregexp.New(`^[^.].*_livepatch[0-9]+\.so$`)
 
 // halfWritten matches files that were being written when a build was killed: package atomicfile's
-// names of what lpbuild writes below the build folder.
+// names of what lpbuild writes below the build directory.
 var halfWritten = lazyregexp.New(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|` +
 	`[0-9a-f]{64}\.json)\.[0-9]+$`)
 
-// halves returns what killed builds left half-written in some folders.
-func halves(folders ...string) []string {
+// halves returns what killed builds left half-written in some directories.
+func halves(dirs ...string) []string {
 	var names []string
-	for _, dir := range folders {
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue
@@ -47,8 +47,9 @@ func halves(folders ...string) []string {
 	return names
 }
 
-// strayContainers returns the containers below a build folder that are not known: of a build whose
-// report is lost, or that was killed. They are told from other people's files by name and content.
+// strayContainers returns the containers below a build directory that are not known: of a build
+// whose report is lost, or that was killed. They are told from other people's files by name and
+// content.
 func strayContainers(dir string, known map[string]bool) []string {
 	var names []string
 	for _, arch := range architectures {
@@ -81,11 +82,11 @@ func isContainer(name string) bool {
 	return packed
 }
 
-// Made returns what builds have written in a package folder, in the order in which it can be
-// removed: a folder comes after what is in it.
+// Made returns what builds have written in a package directory, in the order in which it can be
+// removed: a directory comes after what is in it.
 func Made(c *config.Config) ([]string, error) {
 	dir := filepath.Join(c.Dir, config.BuildDir)
-	var names, folders []string
+	var names, dirs []string
 	if r, err := ReadReport(dir); err == nil {
 		for _, cell := range r.Containers() {
 			names = append(names, filepath.Join(dir, cell.Arch, cell.Container))
@@ -100,8 +101,8 @@ func Made(c *config.Config) ([]string, error) {
 		names = append(names, halves(filepath.Join(dir, string(arch)))...)
 	}
 	for _, name := range names {
-		if folder := filepath.Dir(name); !slices.Contains(folders, folder) {
-			folders = append(folders, folder)
+		if parent := filepath.Dir(name); !slices.Contains(dirs, parent) {
+			dirs = append(dirs, parent)
 		}
 	}
 	objects := filepath.Join(dir, compile.Dir)
@@ -126,5 +127,5 @@ func Made(c *config.Config) ([]string, error) {
 	names = append(names, halves(dir, objects, include)...)
 	names = append(names, filepath.Join(include, "features.h"), include, objects,
 		filepath.Join(dir, ReportName))
-	return slices.Concat(names, folders, []string{dir}), nil
+	return slices.Concat(names, dirs, []string{dir}), nil
 }

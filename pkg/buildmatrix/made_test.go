@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
-// clean removes what Made names and returns the files that are left below the build folder.
-func (f *folder) clean() []string {
+// clean removes what Made names and returns the files that are left below the build directory.
+func (f *packageDir) clean() []string {
 	f.t.Helper()
 	c, err := config.Load(f.dir)
 	if err != nil {
@@ -46,18 +46,18 @@ func (f *folder) clean() []string {
 // damaged; what somebody else put there stays.
 func TestMadeWithoutReport(t *testing.T) {
 	report := filepath.Join(config.BuildDir, ReportName)
-	for name, damage := range map[string]func(f *folder){
-		"whole":              func(*folder) {},
-		"lost":               func(f *folder) { os.Remove(filepath.Join(f.dir, report)) },
-		"damaged":            func(f *folder) { f.write(report, "{") },
-		"of another version": func(f *folder) { f.write(report, `{"format": 99}`) },
-		"of another folder": func(f *folder) {
+	for name, damage := range map[string]func(f *packageDir){
+		"whole":              func(*packageDir) {},
+		"lost":               func(f *packageDir) { os.Remove(filepath.Join(f.dir, report)) },
+		"damaged":            func(f *packageDir) { f.write(report, "{") },
+		"of another version": func(f *packageDir) { f.write(report, `{"format": 99}`) },
+		"of another directory": func(f *packageDir) {
 			f.write(report, `{"format": 1, "cells": [{"arch": "../..", "container": `+
 				`"lpbuild.yaml"}]}`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "1.0-2")
+			f := newPackage(t, "1.0-1", "1.0-2")
 			f.mustBuild()
 			object, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, compile.Dir, "*.so"))
 			if err != nil || len(object) != 1 {
@@ -100,7 +100,7 @@ func TestMadeWithoutReport(t *testing.T) {
 // TestStaleContainersGoWithoutReport: a build after the report was lost removes what it does not
 // make again.
 func TestStaleContainersGoWithoutReport(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1")
 	f.mustBuild()
 	if err := os.Remove(filepath.Join(f.dir, config.BuildDir, ReportName)); err != nil {
 		t.Fatal(err)

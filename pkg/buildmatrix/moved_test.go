@@ -21,7 +21,7 @@ func TestMovedSymbols(t *testing.T) {
 			"int toy_add_lp(int a, int b) { pthread_key_t k; return pthread_key_create(&k, 0) + " +
 			"a + b; }\n", "GLIBC_2.34"},
 	} {
-		f := newFolder(t, "2.31-1", "2.38-1")
+		f := newPackage(t, "2.31-1", "2.38-1")
 		for i := range f.lock.Builds {
 			f.lock.Builds[i].Source = "glibc"
 			f.setExports(i,
@@ -70,7 +70,7 @@ func TestWordsOfOlderTemplates(t *testing.T) {
 // TestPackageMacros: a source can ask for the package that is made, and is compiled anew for
 // another version of it.
 func TestPackageMacros(t *testing.T) {
-	f := newFolder(t, "1.0-1", "2.0-1")
+	f := newPackage(t, "1.0-1", "2.0-1")
 	f.write("toy_livepatch1.c", "#define TEXT(x) #x\n#define TEXT_OF(x) TEXT(x)\n"+
 		"const char toy_name[] = LPBUILD_PACKAGE_NAME \" \" LPBUILD_PACKAGE_VERSION;\n"+
 		"_Static_assert(sizeof toy_name == sizeof TEXT_OF(LPBUILD_PACKAGE_NAME_UNQUOTED) + "+

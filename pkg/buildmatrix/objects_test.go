@@ -37,7 +37,7 @@ func TestSourceAsksForBuild(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "1.0-1.1", "1.1-31")
+			f := newPackage(t, "1.0-1", "1.0-1.1", "1.1-31")
 			f.write("toy_livepatch1.c", tc.source)
 			r := f.mustBuild()
 			found, err := filepath.Glob(filepath.Join(f.dir, config.BuildDir, compile.Dir, "*.so"))
@@ -57,10 +57,10 @@ func TestSourceAsksForBuild(t *testing.T) {
 	}
 }
 
-// TestReproducible builds the same in two folders: every container has the same bytes.
+// TestReproducible builds the same in two directories: every container has the same bytes.
 func TestReproducible(t *testing.T) {
 	digests := func() []digest.Digest {
-		f := newFolder(t, "1.0-1", "1.0-2")
+		f := newPackage(t, "1.0-1", "1.0-2")
 		f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-g]")
 		f.write("toy_livepatch1.c", "const char *toy_where = __FILE__ __DATE__ __TIME__;\nint "+
 			"toy_add_lp(int a, int b) { return a + b + toy_where[0]; }\n")
@@ -71,12 +71,12 @@ func TestReproducible(t *testing.T) {
 		return all
 	}
 	if d := cmp.Diff(digests(), digests()); d != "" {
-		t.Errorf("the folder is in the containers:\n%s", d)
+		t.Errorf("the directory is in the containers:\n%s", d)
 	}
 }
 
 func TestCrossCompiled(t *testing.T) {
-	f := newFolder(t)
+	f := newPackage(t)
 	f.addBuild("1.0-1", "ppc64le", 1)
 	f.addBuild("1.0-1", "x86_64", 1)
 	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
@@ -93,7 +93,7 @@ func TestCrossCompiled(t *testing.T) {
 
 func TestNoCompiler(t *testing.T) {
 	t.Setenv("LPBUILD_CC_X86_64", "no-such-compiler")
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	r, err := f.build()
 	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Failed ||
 		r.Cells[0].Reasons[0].Code != "no-compiler" {
@@ -104,7 +104,7 @@ func TestNoCompiler(t *testing.T) {
 // TestLinkerInputsAreNoticed: a version script is read by the linker alone. It belongs to the
 // inputs, and a change of it reaches the containers.
 func TestLinkerInputsAreNoticed(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: "+
 		"['-Wl,--version-script=lp.map']")
 	f.write("lp.map", "{ global: toy_add_lp; local: *; };\n")
@@ -137,7 +137,7 @@ func TestEnvironmentDoesNotMatter(t *testing.T) {
 	put(t, filepath.Join(dir, "string.h"), "#error wrong header\n")
 	t.Setenv("CPATH", dir)
 	t.Setenv("C_INCLUDE_PATH", dir)
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.write("toy_livepatch1.c", "#include <string.h>\nint toy_add_lp(int a, int b) { return a + "+
 		"b; }\n")
 	f.mustBuild()
@@ -151,7 +151,7 @@ func TestCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("LPBUILD_CC_X86_64", filepath.Join(dir, "gcc"))
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestFortyBuildsCompileOnce(t *testing.T) {
 	for i := range 40 {
 		versions = append(versions, fmt.Sprintf("1.0-%d.1", i+1))
 	}
-	f := newFolder(t)
+	f := newPackage(t)
 	for _, v := range versions {
 		f.addBuild(v, "x86_64", 1)
 	}
@@ -215,7 +215,7 @@ func TestFortyBuildsCompileOnce(t *testing.T) {
 // TestSameSourcesTwice: two patches with the same sources and flags are compiled once.
 func TestSameSourcesTwice(t *testing.T) {
 	runs := loggingCompiler(t)
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n", "")
 	if n := len(f.mustBuild().Containers()); n != 2 || len(runs()) != 3 {
 		t.Errorf("%d containers, and the compiler ran %d times", n, len(runs()))

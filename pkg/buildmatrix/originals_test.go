@@ -46,7 +46,7 @@ func TestOriginals(t *testing.T) {
 			"define a pointer lpbuild_original_toy_add"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 				tc.lines+"\n")
 			f.write("toy_livepatch1.c", tc.source+"\n")
@@ -74,7 +74,7 @@ func TestOriginals(t *testing.T) {
 func TestOriginalHidden(t *testing.T) {
 	for flags, built := range map[string]bool{"-flto=1, -fvisibility=hidden": false,
 		"-flto=1": true, "-fvisibility=hidden": true} {
-		f := newFolder(t, "1.0-1")
+		f := newPackage(t, "1.0-1")
 		f.write("toy_livepatch1.c", "int (*lpbuild_original_toy_add)(int, int);\n"+
 			"__attribute__((visibility(\"default\"))) int toy_add_lp(int a, int b) { return "+
 			"lpbuild_original_toy_add(a, b) + 1; }\n")
@@ -89,7 +89,7 @@ func TestOriginalHidden(t *testing.T) {
 
 // TestOriginalOnOther: on ppc64le former code cannot be called.
 func TestOriginalOnOther(t *testing.T) {
-	f := newFolder(t)
+	f := newPackage(t)
 	f.addBuild("1.0-1", symtab.PPC64LE, 1)
 	f.edit("arch: [x86_64]", "arch: [ppc64le]")
 	f.write("toy_livepatch1.c", "int (*lpbuild_original_toy_add)(int, int); int toy_add_lp(int "+

@@ -46,7 +46,7 @@ func TestRecursion(t *testing.T) {
 			"int toy_add_lp(int a, int b) { return a + b; }", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "2.0-1")
+			f := newPackage(t, "1.0-1", "2.0-1")
 			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 				tc.lines+"\n")
 			f.write("toy_livepatch1.c", declares+tc.source+"\n")
@@ -94,7 +94,7 @@ func TestAddressTaken(t *testing.T) {
 			"calls the function that it replaces"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			if tc.accept != "" {
 				f.edit("    sources:", "    recursion: {accept: "+tc.accept+"}\n    sources:")
 			}

@@ -14,7 +14,7 @@ import (
 // ReportFormat is the version of report.json.
 const ReportFormat = 1
 
-// ReportName is the report's file name in the build folder.
+// ReportName is the report's file name in the build directory.
 const ReportName = "report.json"
 
 // Status is what became of a cell.
@@ -38,7 +38,7 @@ type Report struct {
 	Group        string     `json:"group,omitempty"`
 	CompilerRuns int        `json:"-"` // of this run, preprocessing included
 	Cells        []CellInfo `json:"cells"`
-	// files of the package folder that the compiler read, sorted
+	// files of the package directory that the compiler read, sorted
 	Inputs []string `json:"inputs"`
 }
 
@@ -53,7 +53,7 @@ type CellInfo struct {
 	Arch    string `json:"arch"`
 	// kind of processor, of a library that is there once for each
 	Variant   string   `json:"variant,omitempty"`
-	Container string   `json:"container,omitempty"` // file name; in the folder named by Arch
+	Container string   `json:"container,omitempty"` // file name; in the directory named by Arch
 	Target    string   `json:"target_build_id"`
 	Functions []string `json:"functions,omitempty"` // replaced functions, patterns expanded
 	Reasons   []Reason `json:"reasons,omitempty"`   // why there is no container
@@ -103,7 +103,7 @@ func (r *Report) Containers() []CellInfo {
 // maxReport bounds report.json, in bytes.
 const maxReport = 64 << 20
 
-// ReadReport reads the report of a build folder. A folder without one gives an error that is
+// ReadReport reads the report of a build directory. A directory without one gives an error that is
 // [os.ErrNotExist].
 func ReadReport(buildDir string) (*Report, error) {
 	name := filepath.Join(buildDir, ReportName)
@@ -118,7 +118,7 @@ func ReadReport(buildDir string) (*Report, error) {
 	return r, nil
 }
 
-// parseReport reads a report. What it names lies in a folder of the build folder.
+// parseReport reads a report. What it names lies in a directory of the build directory.
 func parseReport(data []byte) (*Report, error) {
 	var r Report
 	if err := json.Unmarshal(data, &r); err != nil {
@@ -132,7 +132,7 @@ func parseReport(data []byte) (*Report, error) {
 		if c.Arch != filepath.Base(c.Arch) || !filepath.IsLocal(c.Arch) ||
 			c.Container != "" && (c.Container != filepath.Base(c.Container) ||
 				!filepath.IsLocal(c.Container)) || c.Container == "" && c.Status == Built {
-			return nil, fmt.Errorf("%q in %q is not a file of the build folder", c.Container,
+			return nil, fmt.Errorf("%q in %q is not a file of the build directory", c.Container,
 				c.Arch)
 		}
 	}

@@ -12,11 +12,11 @@ func TestReadReportRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"not JSON":       "{",
 		"another format": `{"format": 2}`,
-		"folder above": `{"format": 1, "cells": [{"status": "built", "arch": "..", ` +
+		"parent directory": `{"format": 1, "cells": [{"status": "built", "arch": "..", ` +
 			`"container": "a.so"}]}`,
-		"folder below": `{"format": 1, "cells": [{"status": "built", "arch": "a/b", ` +
+		"subdirectory": `{"format": 1, "cells": [{"status": "built", "arch": "a/b", ` +
 			`"container": "a.so"}]}`,
-		"absolute folder": `{"format": 1, "cells": [{"status": "built", "arch": "/etc", ` +
+		"absolute directory": `{"format": 1, "cells": [{"status": "built", "arch": "/etc", ` +
 			`"container": "passwd"}]}`,
 		"container above": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", ` +
 			`"container": "../../lpbuild.yaml"}]}`,
@@ -49,7 +49,7 @@ func FuzzParseReport(f *testing.F) {
 			if name := filepath.Join("/build", c.Arch, c.Container); filepath.Dir(
 				filepath.Dir(name)) != "/build" || strings.Contains(name, "..") &&
 				!strings.Contains(c.Arch+c.Container, "..") {
-				t.Fatalf("%q is not two folders below", name)
+				t.Fatalf("%q is not two directories below", name)
 			}
 		}
 		again, err := json.Marshal(r)

@@ -14,7 +14,7 @@ import (
 )
 
 // setExports replaces what the libraries of build i export and need.
-func (f *folder) setExports(i int, libraries map[string]download.ExportedLibrary) {
+func (f *packageDir) setExports(i int, libraries map[string]download.ExportedLibrary) {
 	f.t.Helper()
 	data, err := (&download.ExportList{Format: download.ExportsFormat, Libraries: libraries}).
 		Bytes()
@@ -58,7 +58,7 @@ func TestOnlyWhatIsLoadedProvides(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.setExports(0, tc.libraries)
 			f.write("toy_livepatch1.c", "int far_away(int); int toy_add_lp(int a, int b) { "+
 				"return far_away(a) + b; }\n")
@@ -96,7 +96,7 @@ func TestOtherPackagesProvide(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			for i, libraries := range tc.builds {
 				f.lock.Builds = append(f.lock.Builds, download.Build{Name: fmt.Sprint("other", i/2),
 					Version: fmt.Sprint(i), Release: "1", Arch: "x86_64"})
@@ -156,7 +156,7 @@ func TestUnloadable(t *testing.T) {
 		"-Wl,--as-needed,-lm":                     "",
 		"-lno_such_library":                       "compiler",
 	} {
-		f := newFolder(t, "1.0-1")
+		f := newPackage(t, "1.0-1")
 		f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['"+flag+
 			"']")
 		r, err := f.build()
@@ -175,7 +175,7 @@ func TestUnloadable(t *testing.T) {
 
 // TestNeededLibraryOfTheLock: a library that another package of the lock has may be linked with.
 func TestNeededLibraryOfTheLock(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.lock.Builds = append(f.lock.Builds, download.Build{Name: "glibc", Version: "2.31",
 		Release: "1", Arch: "x86_64"})
 	f.setExports(1, exportList(map[string][]string{"libm.so.6": {"sin@GLIBC_2.2.5"}}).Libraries)
@@ -205,7 +205,7 @@ func TestEngines(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.setExports(0, exportList(map[string][]string{"libc.so.6": {"x@GLIBC_2.2.5"},
 				"ld-linux-x86-64.so.2": {"__tls_get_addr@GLIBC_2.3"}}).Libraries)
 			f.write("toy_livepatch1.c", tc.source)
@@ -234,7 +234,7 @@ func TestEngines(t *testing.T) {
 // TestReportListsAreLists: programs read [] where there is nothing, not null.
 func TestReportListsAreLists(t *testing.T) {
 	t.Setenv("LPBUILD_CC_X86_64", "no-such-compiler")
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	r, _ := f.build()
 	data, err := json.Marshal(r)
 	if err != nil || strings.Contains(string(data), "null") ||
@@ -260,7 +260,7 @@ func TestOwnLibraryInAnotherVersion(t *testing.T) {
 		"no such version": {[]string{"strlen@GLIBC_2.17"}, "the container needs version " +
 			"GLIBC_2.2.5 of libc.so.6 (for strlen"},
 	} {
-		f := newFolder(t, "1.0-1")
+		f := newPackage(t, "1.0-1")
 		f.setExports(0,
 			exportList(map[string][]string{"libc.so.6": append(tc.symbols, "x@GLIBC_2.4")}).
 				Libraries)
@@ -277,7 +277,7 @@ func TestOwnLibraryInAnotherVersion(t *testing.T) {
 
 // plainLibrary replaces the library of the first build by one without a SONAME that imports nothing
 // but weak symbols.
-func (f *folder) plainLibrary() {
+func (f *packageDir) plainLibrary() {
 	f.t.Helper()
 	lib := &f.lock.Builds[0].Libraries[0]
 	lib.Name, lib.Path = "/usr/lib64/libplain.so", "/usr/lib64/libplain.so"

@@ -16,7 +16,7 @@ import (
 
 // addVariant gives build i a second libtoy for some processors: the one of another variant of the
 // source.
-func (f *folder) addVariant(i int, name string, source int) {
+func (f *packageDir) addVariant(i int, name string, source int) {
 	f.t.Helper()
 	lib := f.catalogued(image(f.t, source, "x86_64"), "libtoy.so.1", true)
 	catalogue := lib.AppendCatalogue(nil)
@@ -36,7 +36,7 @@ func (f *folder) addVariant(i int, name string, source int) {
 func TestVariants(t *testing.T) {
 	for _, name := range []string{"libtoy_{version}-{release}_livepatch1.so",
 		"libtoy_GLIBCVER_livepatch1.so", "libtoy_1.0-1.2_livepatch1.so"} {
-		f := newFolder(t, "1.0-1.2")
+		f := newPackage(t, "1.0-1.2")
 		f.addVariant(0, "x86-64-v3", 7)
 		f.write("toy_livepatch1.in", name+"\n@{library}\ntoy_add:toy_add_lp\n")
 		r := f.mustBuild()
@@ -67,7 +67,7 @@ func TestVariants(t *testing.T) {
 
 // TestVariantInDescription: a description for one variant alone fits no other library.
 func TestVariantInDescription(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.addVariant(0, "power9", 7)
 	f.write("toy_livepatch1.in", "libtoy_1.0-1.power9_livepatch1.so\n@{library}\n"+
 		"toy_add:toy_add_lp\n")
@@ -81,7 +81,7 @@ func TestVariantInDescription(t *testing.T) {
 
 // TestVariantRefused: a refusal says which of the libraries it is about.
 func TestVariantRefused(t *testing.T) {
-	f := newFolder(t, "1.0-1")
+	f := newPackage(t, "1.0-1")
 	f.addVariant(0, "power9", 7)
 	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+
 		"toy_new:toy_add_lp\n") // only in 2 and later
@@ -117,7 +117,7 @@ func TestTargetOfMergedLibrary(t *testing.T) {
 
 // TestTwins makes a container for each of two builds that differ in nothing but the epoch.
 func TestTwins(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2")
+	f := newPackage(t, "1.0-1", "1.0-2")
 	b := &f.lock.Builds[1]
 	b.Release, b.Epoch, b.Twin = "1", 2, "epoch2"
 	f.addVariant(1, "x86-64-v3", 7)

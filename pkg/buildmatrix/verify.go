@@ -18,12 +18,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ErrStale says that the build folder does not have what the report, the configuration and the lock
-// say.
+// ErrStale says that the build directory does not have what the report, the configuration and the
+// lock say.
 var ErrStale = errors.New("it is not what lpbuild build made")
 
-// Verify compares the build folder with its report, and the report with configuration and lock, for
-// some architectures (nil: all) and the builds that the report is about: every cell has a
+// Verify compares the build directory with its report, and the report with configuration and lock,
+// for some architectures (nil: all) and the builds that the report is about: every cell has a
 // container, and it is, byte for byte, the one that was gated. Nothing is written and no compiler
 // runs. The error joins everything that is wrong.
 func Verify(ctx context.Context, c *config.Config, l *download.Lock,

@@ -17,7 +17,7 @@ import (
 func TestVerify(t *testing.T) {
 	const one, two = "build/x86_64/libtoy_1.0-1_livepatch1.so",
 		"build/x86_64/libtoy_1.0-2_livepatch1.so"
-	read := func(f *folder, name string) string {
+	read := func(f *packageDir, name string) string {
 		data, err := os.ReadFile(filepath.Join(f.dir, name))
 		if err != nil {
 			f.t.Fatal(err)
@@ -25,29 +25,29 @@ func TestVerify(t *testing.T) {
 		return string(data)
 	}
 	for name, tc := range map[string]struct {
-		change func(f *folder)
+		change func(f *packageDir)
 		want   []string
 	}{
-		"as built": {func(*folder) {}, nil},
-		"no report": {func(f *folder) {
+		"as built": {func(*packageDir) {}, nil},
+		"no report": {func(f *packageDir) {
 			os.Remove(filepath.Join(f.dir, config.BuildDir, ReportName))
 		}, []string{"run lpbuild build first"}},
-		"a container is gone": {func(f *folder) { os.Remove(filepath.Join(f.dir, one)) },
+		"a container is gone": {func(f *packageDir) { os.Remove(filepath.Join(f.dir, one)) },
 			[]string{ErrStale.Error(), "libtoy_1.0-1"}},
-		"a container is longer": {func(f *folder) { f.write(one, read(f, one)+"x") },
+		"a container is longer": {func(f *packageDir) { f.write(one, read(f, one)+"x") },
 			[]string{digest.ErrMismatch.Error(), "libtoy_1.0-1"}},
-		"two are exchanged": {func(f *folder) {
+		"two are exchanged": {func(f *packageDir) {
 			text := read(f, one)
 			f.write(one, read(f, two))
 			f.write(two, text)
 		}, []string{"libtoy_1.0-1", "libtoy_1.0-2"}},
-		"a build came afterwards": {func(f *folder) { f.addBuild("1.0-3", "x86_64", 3) },
+		"a build came afterwards": {func(f *packageDir) { f.addBuild("1.0-3", "x86_64", 3) },
 			[]string{"toy-1.0-3", "has no container"}},
-		"the version was raised": {func(f *folder) { f.edit(`version: "1"`, `version: "2"`) },
+		"the version was raised": {func(f *packageDir) { f.edit(`version: "1"`, `version: "2"`) },
 			[]string{"the report is of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "1.0-2")
+			f := newPackage(t, "1.0-1", "1.0-2")
 			f.mustBuild()
 			tc.change(f)
 			c, err := config.Load(f.dir)

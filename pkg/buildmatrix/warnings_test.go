@@ -26,7 +26,7 @@ func TestCodeThatLies(t *testing.T) {
 			"control reaches end"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1")
+			f := newPackage(t, "1.0-1")
 			f.write("toy_livepatch1.c", tc.body+"\n")
 			r, err := f.build()
 			if err == nil || r.Cells[0].Status != Failed ||
@@ -53,7 +53,7 @@ func TestCodeThatLies(t *testing.T) {
 // TestWarnings: a build whose compiler warns says so with each container, the same in each run,
 // also in one that compiles nothing.
 func TestWarnings(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2")
+	f := newPackage(t, "1.0-1", "1.0-2")
 	f.write("toy_livepatch1.c", "#warning it is old\nint toy_add_lp(int a, int b) { return a + "+
 		"b; }\n")
 	first := f.mustBuild()

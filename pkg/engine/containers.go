@@ -69,7 +69,7 @@ func ReadContainers(ctx context.Context, files []string, reverse bool) (*Contain
 }
 
 // ReadPlaces is [ReadContainers] for files that processes see elsewhere: they have another root
-// folder.
+// directory.
 func ReadPlaces(ctx context.Context, files []Place, reverse bool) (*Containers, error) {
 	if len(files) > maxContainers {
 		return nil, fmt.Errorf("%d files are more than the %d that one run takes", len(files),

@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestReadContainers gives everything that may stand in a folder in place of a live patch.
+// TestReadContainers gives everything that may stand in a directory in place of a live patch.
 func TestReadContainers(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -116,7 +116,7 @@ func TestExpand(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 	}
 	must(t, os.Symlink("..", filepath.Join(dir, "sub/circle")))
-	must(t, os.Mkdir(filepath.Join(dir, "folder.so"), 0o755))
+	must(t, os.Mkdir(filepath.Join(dir, "directory.so"), 0o755))
 	for _, tc := range []struct {
 		pattern   string
 		recursive bool
@@ -139,11 +139,11 @@ func TestExpand(t *testing.T) {
 	}
 	if _, err := engine.Expand(dir+"/gone/*.so", false); err == nil ||
 		!strings.Contains(err.Error(), "unable to open directory") {
-		t.Errorf("a folder that is not there: %v", err)
+		t.Errorf("a directory that is not there: %v", err)
 	}
 	t.Chdir(dir)
 	if got, err := engine.Expand("lp*.so", false); err != nil || got[0] != "./lp2.so" {
-		t.Errorf("without a folder: %q, %v", got, err)
+		t.Errorf("without a directory: %q, %v", got, err)
 	}
 	if engine.IsPattern("a[1]?.so") || !engine.IsPattern("dir/*") {
 		t.Error("what is a pattern")

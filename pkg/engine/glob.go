@@ -10,25 +10,25 @@ import (
 	"syscall"
 )
 
-// maxDepth bounds how deep folders are searched.
+// maxDepth bounds how deep directories are searched.
 const maxDepth = 64
 
 // IsPattern says whether a name stands for several files: it has a "*" in it. Other special
 // characters have a meaning only beside one, since names of containers may have brackets.
 func IsPattern(name string) bool { return strings.Contains(name, "*") }
 
-// Expand returns the shared objects ("*.so") of a folder whose names match a pattern such as
-// "folder/*_livepatch1.so", and with recursive set those in folders below it. What comes of a name
-// is folder/name. The order is that of people: numbers in names count as numbers, so that
+// Expand returns the shared objects ("*.so") of a directory whose names match a pattern such as
+// "directory/*_livepatch1.so", and with recursive set those in directories below it. What comes of
+// a name is directory/name. The order is that of people: numbers in names count as numbers, so that
 // livepatch10 comes after livepatch2. Nothing that matches is an empty list.
 func Expand(pattern string, recursive bool) ([]string, error) {
 	e := expansion{names: newFileWildcard(filepath.Base(pattern)), recursive: recursive,
 		seen: map[[2]uint64]bool{}}
 	if strings.HasSuffix(pattern, "/") {
-		return nil, fmt.Errorf("%s: no pattern behind the folder", pattern)
+		return nil, fmt.Errorf("%s: no pattern behind the directory", pattern)
 	}
-	folder := filepath.Dir(pattern)
-	if err := e.folder(folder, 0); err != nil {
+	directory := filepath.Dir(pattern)
+	if err := e.directory(directory, 0); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(e.files, naturally)
@@ -38,14 +38,14 @@ func Expand(pattern string, recursive bool) ([]string, error) {
 type expansion struct {
 	names     Wildcard
 	recursive bool
-	seen      map[[2]uint64]bool // folders, so that links in a circle end
+	seen      map[[2]uint64]bool // directories, so that links in a circle end
 	files     []string
 }
 
-// folder adds what is in a folder. Folders below that cannot be read are an error: what is in them
-// would stay unpatched.
-func (e *expansion) folder(folder string, depth int) error {
-	info, err := os.Stat(folder)
+// directory adds what is in a directory. Directories below that cannot be read are an error: what
+// is in them would stay unpatched.
+func (e *expansion) directory(directory string, depth int) error {
+	info, err := os.Stat(directory)
 	if err != nil {
 		return fmt.Errorf("unable to open directory: %w", err)
 	}
@@ -57,24 +57,24 @@ func (e *expansion) folder(folder string, depth int) error {
 		e.seen[id] = true
 	}
 	if depth > maxDepth {
-		return fmt.Errorf("%s: deeper than %d folders", folder, maxDepth)
+		return fmt.Errorf("%s: deeper than %d directories", directory, maxDepth)
 	}
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		return fmt.Errorf("unable to open directory: %w", err)
 	}
 	for _, entry := range entries {
-		name := folder + "/" + entry.Name()
+		name := directory + "/" + entry.Name()
 		switch info, err := os.Stat(name); {
 		case err == nil && info.IsDir():
 			if e.recursive {
-				if err := e.folder(name, depth+1); err != nil {
+				if err := e.directory(name, depth+1); err != nil {
 					return err
 				}
 			}
 		case filepath.Ext(name) == ".so" && e.names.Match(entry.Name()):
 			if e.files = append(e.files, name); len(e.files) > maxContainers {
-				return fmt.Errorf("%s: more than %d files", folder, maxContainers)
+				return fmt.Errorf("%s: more than %d files", directory, maxContainers)
 			}
 		}
 	}

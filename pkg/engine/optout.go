@@ -100,8 +100,8 @@ func environ(ctx context.Context, v *View, names ...string) (map[string]string, 
 	return moved, nil
 }
 
-// inRoot returns a path as a process sees it whose root is another folder than ours; "" if it sees
-// it as we do.
+// inRoot returns a path as a process sees it whose root is another directory than ours; "" if it
+// sees it as we do.
 func inRoot(path, root string) string {
 	if rest, ok := strings.CutPrefix(path, root); ok && strings.HasPrefix(rest, "/") && root != "" {
 		return rest

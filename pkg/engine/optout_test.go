@@ -189,7 +189,7 @@ func TestOptOutChroot(t *testing.T) {
 	}
 }
 
-// inRoot makes a root folder in which a program runs, by the path that it has outside.
+// inRoot makes a root directory in which a program runs, by the path that it has outside.
 func inRoot(t *testing.T, program string) string {
 	t.Helper()
 	root := t.TempDir()

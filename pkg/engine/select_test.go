@@ -165,8 +165,8 @@ func waitState(t *testing.T, pid int, want process.State) {
 	}
 }
 
-// TestFourThousand selects among many processes, in bounded memory. They are files: a folder that
-// looks like proc.
+// TestFourThousand selects among many processes, in bounded memory. They are files: a directory
+// that looks like proc.
 func TestFourThousand(t *testing.T) {
 	root := memoryDir(t)
 	// above what Linux gives: none of them is this process, which is left out

@@ -73,7 +73,7 @@ type Survey struct {
 // PatchableLibrary is a library in a process whose functions can be replaced.
 type PatchableLibrary struct {
 	Name    string // SONAME, or the name of the file
-	Path    string // the name under which it was loaded: the file's folder and Name
+	Path    string // the name under which it was loaded: the file's directory and Name
 	BuildID []byte
 	Main    bool      // it is the program itself
 	Engine  bool      // it is the engine's part in the process

@@ -154,7 +154,7 @@ func TestOtherToolsAcceptEmbedded(t *testing.T) {
 					t.Errorf("objcopy reads %q of %s, want %q", got, s.Name, s.Data)
 				}
 			}
-			// Both files are lib.so, but in folders of their own.
+			// Both files are lib.so, but in directories of their own.
 			body := func(path string) string {
 				_, text, _ := strings.Cut(run(t, tc.c.program("objdump"), "-d", path), "\n\n")
 				return text

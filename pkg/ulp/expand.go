@@ -152,13 +152,13 @@ func (e *expander) fail(n Name, at int, word, message, hint string) {
 	e.errs = append(e.errs, found)
 }
 
-// checkContainer refuses names that could not be a file in the build folder, or not be read as a
+// checkContainer refuses names that could not be a file in the build directory, or not be read as a
 // container again.
 func (e *expander) checkContainer(n Name) {
 	var why string
 	switch s := n.Text; {
 	case strings.Contains(s, "/"):
-		why = "is a path; a name without folders is wanted"
+		why = "is a path; a name without directories is wanted"
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == ':' }):
 		why = "has a blank, a colon or a control character in it"
 	case len(s) > 255:

@@ -101,7 +101,7 @@ x.dsc:2:2: error: LIBC has no value for this build
 `},
 		"path as container": {"dir/a.so\n@l\n", expansion, ulp.ErrContainerName,
 			`x.dsc:1:1: error: the container's name "dir/a.so" ` +
-				`is a path; a name without folders is wanted
+				`is a path; a name without directories is wanted
     dir/a.so
     ^~~~~~~~
   hint: packages name it like libc_{version}-{release}_livepatch1.so
@@ -109,7 +109,7 @@ x.dsc:2:2: error: LIBC has no value for this build
 		"path by a value": {"a_{version}.so\n@l\n", ulp.Expansion{Version: "../../x"},
 			ulp.ErrContainerName,
 			`x.dsc:1:1: error: the container's name "a_../../x.so" ` +
-				`is a path; a name without folders is wanted
+				`is a path; a name without directories is wanted
     a_{version}.so
     ^~~~~~~~~~~~~~
   hint: packages name it like libc_{version}-{release}_livepatch1.so

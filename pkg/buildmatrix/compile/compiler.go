@@ -121,8 +121,8 @@ func (c *Compiler) accepts(flags []string) bool {
 	return err == nil
 }
 
-// baseFlags are the flags of every compilation. The last one keeps the package directory's place out
-// of debugging information; it is the only one that differs from machine to machine.
+// baseFlags are the flags of every compilation. The last one keeps the package directory's place
+// out of debugging information; it is the only one that differs from machine to machine.
 func (c *Compiler) baseFlags() []string {
 	return slices.Concat(c.flags, c.entries(), []string{"-ffile-prefix-map=" + c.dir + "=."})
 }

@@ -56,7 +56,7 @@ func readManifest(name, dir string) manifest {
 	return m
 }
 
-// holds reports whether everything is as the manifest says. dir is the package folder.
+// holds reports whether everything is as the manifest says. dir is the package directory.
 func (m *manifest) holds(dir string) bool {
 	if len(m.Files) == 0 || !m.Survey.holds() {
 		return false
@@ -95,7 +95,7 @@ func (m *manifest) group(macros []string) string {
 	return digest.OfStrings(macros...)
 }
 
-// inputs returns the files of the package folder that were read.
+// inputs returns the files of the package directory that were read.
 func (m *manifest) inputs() []string {
 	var names []string
 	for name := range m.Files {
@@ -107,7 +107,7 @@ func (m *manifest) inputs() []string {
 	return names
 }
 
-// at returns the place of a file that a compiler in the folder dir calls name.
+// at returns the place of a file that a compiler in the directory dir calls name.
 func at(dir, name string) string {
 	if filepath.IsAbs(name) {
 		return name

@@ -249,7 +249,7 @@ func (o *Objects) addFiles(names []string, text []byte) error {
 			return outside(o.root, name, why, text)
 		}
 		if filepath.IsLocal(name) && !config.StaysIn(o.root, name) {
-			return outside(o.root, name, "is outside of the package folder, by a symbolic link",
+			return outside(o.root, name, "is outside of the package directory, by a symbolic link",
 				text)
 		}
 		d, err := digest.OfFile(at(o.root, name))

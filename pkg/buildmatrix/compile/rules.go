@@ -71,18 +71,18 @@ func includer(preprocessed []byte, file string) diag.Pos {
 var hasTest = lazyregexp.New(`__has_include(?:_next)?\s*\(\s*["<]([^">\n]+)[">]\s*\)`)
 
 // absentFiles returns the files that are not there, but would be read instead of one of those that
-// were, or would change the answer to __has_include. read are names of files, search the folders of
-// headers; both as the compiler, which works in dir, calls them.
+// were, or would change the answer to __has_include. read are names of files, search the
+// directories of headers; both as the compiler, which works in dir, calls them.
 func absentFiles(dir string, read, search []string) []string {
-	folders := append(slices.Clone(search), ".")
+	dirs := append(slices.Clone(search), ".")
 	for _, name := range read {
-		if f := filepath.Dir(name); filepath.IsLocal(name) && !slices.Contains(folders, f) {
-			folders = append(folders, f) // #include "..." looks beside the file that includes
+		if f := filepath.Dir(name); filepath.IsLocal(name) && !slices.Contains(dirs, f) {
+			dirs = append(dirs, f) // #include "..." looks beside the file that includes
 		}
 	}
 	absent := map[string]bool{}
 	look := func(name string) {
-		for _, f := range folders {
+		for _, f := range dirs {
 			candidate := filepath.Join(f, name)
 			if _, known := absent[candidate]; !known {
 				_, err := os.Stat(at(dir, candidate))
@@ -91,7 +91,7 @@ func absentFiles(dir string, read, search []string) []string {
 		}
 	}
 	for _, name := range read {
-		for _, f := range folders {
+		for _, f := range dirs {
 			if rel, err := filepath.Rel(f, name); err == nil && filepath.IsLocal(rel) {
 				look(rel) // how it may have been included
 			}
@@ -125,22 +125,22 @@ func testedHeaders(file string) []string {
 }
 
 // absentLibraries returns the files that the linker would take instead of a library that it read,
-// were they in one of the folders of the package that -L names.
+// were they in one of the directories of the package that -L names.
 func absentLibraries(dir string, read, flags []string) []string {
 	var names []string
 	for i, flag := range flags {
-		folder, ok := strings.CutPrefix(flag, "-L")
-		if ok && folder == "" && i+1 < len(flags) {
-			folder = flags[i+1]
+		dir, ok := strings.CutPrefix(flag, "-L")
+		if ok && dir == "" && i+1 < len(flags) {
+			dir = flags[i+1]
 		}
-		if !ok || !filepath.IsLocal(folder) {
+		if !ok || !filepath.IsLocal(dir) {
 			continue
 		}
 		for _, name := range read {
 			base := filepath.Base(name)
 			stem := strings.TrimSuffix(strings.TrimSuffix(base, ".so"), ".a")
 			for _, candidate := range []string{base, stem + ".so", stem + ".a"} {
-				candidate = filepath.Join(folder, candidate)
+				candidate = filepath.Join(dir, candidate)
 				if _, err := os.Stat(at(dir, candidate)); err != nil &&
 					strings.HasPrefix(base, "lib") && !slices.Contains(names, candidate) {
 					names = append(names, candidate)
@@ -217,8 +217,8 @@ func (e *InputError) Error() string { return e.Finding.Error() }
 // Unwrap returns the finding, which has place and hint.
 func (e *InputError) Unwrap() error { return e.Finding }
 
-// systemFolders hold what packages of a distribution install: a build elsewhere has them, too.
-var systemFolders = []string{"/usr", "/lib", "/lib64", "/lib32"}
+// systemDirs hold what packages of a distribution install: a build elsewhere has them, too.
+var systemDirs = []string{"/usr", "/lib", "/lib64", "/lib32"}
 
 // outsideReason says why a file that was read would not be there where the source package is built;
 // "" if it would.
@@ -231,8 +231,8 @@ func outsideReason(name string, own []string) string {
 	case filepath.IsLocal(clean):
 		return ""
 	case !filepath.IsAbs(clean):
-		return "is outside of the package folder"
-	case slices.ContainsFunc(slices.Concat(systemFolders, own), func(f string) bool {
+		return "is outside of the package directory"
+	case slices.ContainsFunc(slices.Concat(systemDirs, own), func(f string) bool {
 		return within(clean, f)
 	}):
 		return ""
@@ -246,7 +246,7 @@ func outside(dir, name, why string, preprocessed []byte) *InputError {
 	d := &diag.Diagnostic{
 		Message: fmt.Sprintf("%s %s: the source package would not build", filepath.Clean(name),
 			why),
-		Hint: "copy it into the package folder, and name it from there; system headers belong " +
+		Hint: "copy it into the package directory, and name it from there; system headers belong " +
 			"below /usr",
 	}
 	if pos := includer(preprocessed, name); pos.Line > 0 && filepath.IsLocal(pos.File) {

@@ -59,11 +59,11 @@ func FuzzCompilerOutput(f *testing.F) {
 		asksForBuild([]byte(text))
 		s := survey{Tools: map[string]string{}}
 		s.read(text)
-		if slices.ContainsFunc(s.Own, func(folder string) bool {
-			return !filepath.IsAbs(folder) ||
-				folder == "/"
+		if slices.ContainsFunc(s.Own, func(dir string) bool {
+			return !filepath.IsAbs(dir) ||
+				dir == "/"
 		}) {
-			t.Fatalf("own folders %q", s.Own)
+			t.Fatalf("own directories %q", s.Own)
 		}
 	})
 }

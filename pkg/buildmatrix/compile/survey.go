@@ -15,9 +15,9 @@ import (
 type survey struct {
 	// program → what changes when another one is installed in its place
 	Tools map[string]string `json:"tools"`
-	// folders of headers, also those that are not there yet
+	// directories of headers, also those that are not there yet
 	Search []string `json:"search"`
-	Own    []string `json:"own"` // folders of the compiler's own files
+	Own    []string `json:"own"` // directories of the compiler's own files
 }
 
 // askCompiler finds out with which programs the compiler that was named really works: it may be a
@@ -32,8 +32,8 @@ func askCompiler(ctx context.Context, c *Compiler, flags []string) (survey, erro
 	s.tool(c.path)
 	s.read(string(said))
 	theirs := flagPaths(flags)
-	s.Own = slices.DeleteFunc(s.Own, func(folder string) bool {
-		return slices.ContainsFunc(theirs, func(path string) bool { return within(folder, path) })
+	s.Own = slices.DeleteFunc(s.Own, func(dir string) bool {
+		return slices.ContainsFunc(theirs, func(path string) bool { return within(dir, path) })
 	})
 	return s, nil
 }
@@ -54,10 +54,10 @@ func flagPaths(flags []string) []string {
 }
 
 // read takes what gcc -v prints: variables, the command line of cc1 (which begins with a blank),
-// and the folders between two headings.
+// and the directories between two headings.
 func (s *survey) read(said string) {
 	searching := false
-	var programs []string // folders where the driver looks for assembler and linker
+	var programs []string // directories where the driver looks for assembler and linker
 	for line := range strings.Lines(said) {
 		line = strings.TrimRight(line, "\n")
 		name, value, isVariable := strings.Cut(line, "=")
@@ -67,9 +67,10 @@ func (s *survey) read(said string) {
 		case line == "End of search list.":
 			searching = false
 		case searching:
-			s.folder(strings.TrimPrefix(line, " "))
+			s.searchDir(strings.TrimPrefix(line, " "))
 		case strings.HasPrefix(line, "ignoring nonexistent directory "):
-			s.folder(strings.Trim(strings.TrimPrefix(line, "ignoring nonexistent directory "), `"`))
+			s.searchDir(strings.Trim(strings.TrimPrefix(line, "ignoring nonexistent directory "),
+				`"`))
 		case strings.HasPrefix(line, " /"), strings.HasPrefix(line, ` "/`): // gcc, clang
 			program, _, _ := strings.Cut(strings.TrimLeft(line, ` "`), " ")
 			s.tool(strings.TrimRight(program, `"`))
@@ -87,15 +88,15 @@ func (s *survey) read(said string) {
 	}
 }
 
-func (s *survey) folder(name string) {
+func (s *survey) searchDir(name string) {
 	if name = filepath.Clean(name); !slices.Contains(s.Search, name) {
 		s.Search = append(s.Search, name)
 		s.own([]string{name})
 	}
 }
 
-func (s *survey) own(folders []string) {
-	for _, name := range folders {
+func (s *survey) own(dirs []string) {
+	for _, name := range dirs {
 		if name = filepath.Clean(name); filepath.IsAbs(name) && name != "/" &&
 			!slices.Contains(s.Own, name) {
 			s.Own = append(s.Own, name)
@@ -105,9 +106,9 @@ func (s *survey) own(folders []string) {
 
 // findTool notes the program that the driver takes for the name: the first one in its own
 // directories, or in $PATH.
-func (s *survey) findTool(name string, folders []string) {
-	for _, folder := range folders {
-		if path := filepath.Join(folder, name); stamp(path) != "" {
+func (s *survey) findTool(name string, dirs []string) {
+	for _, dir := range dirs {
+		if path := filepath.Join(dir, name); stamp(path) != "" {
 			s.tool(path)
 			return
 		}
@@ -145,8 +146,8 @@ func stamp(path string) string {
 	return fmt.Sprintf("%s %d %d", real, info.Size(), info.ModTime().UnixNano())
 }
 
-// within reports whether a path is a folder or lies in it. Both are absolute.
-func within(path, folder string) bool {
-	rel, err := filepath.Rel(folder, path)
+// within reports whether a path is a directory or lies in it. Both are absolute.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
 }

@@ -26,7 +26,7 @@ func TestSurvey(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"/usr/lib/include", "/opt/gcc/bin", "/opt/gcc/libexec",
 		"/opt/gcc/lib"}, s.Own); d != "" {
-		t.Errorf("own folders (-want +got):\n%s", d)
+		t.Errorf("own directories (-want +got):\n%s", d)
 	}
 	if !strings.HasPrefix(s.Tools["/usr/bin/gcc"], gcc+" ") || s.Tools["/bin/sh"] == "" ||
 		!s.holds() {

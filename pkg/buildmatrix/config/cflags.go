@@ -117,7 +117,8 @@ func (c *flagChecker) end() error {
 // package need not have.
 func isPathOf(flag, path string) error {
 	if !filepath.IsLocal(path) && !strings.HasPrefix(filepath.Clean(path), "/usr/") {
-		return fmt.Errorf("%q: %s is outside the package folder: the source package would lack it",
+		return fmt.Errorf("%q: %s is outside the package directory: the source package would "+
+			"lack it",
 			flag, path)
 	}
 	return nil
@@ -141,7 +142,7 @@ func notAllowed(s string) error {
 	return fmt.Errorf("%q is not a flag that a package may use: some flags let the compiler run "+
 		"or write something else, so only those are accepted "+
 		"that are known not to (-O, -g, -std=, -W, -D, -U, -f, -m, -l, and -I, -L and -include "+
-		"below the package folder or /usr)", s)
+		"below the package directory or /usr)", s)
 }
 
 // areWords checks what is passed on to another tool.

@@ -13,13 +13,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// FileName is the configuration's file name in a package folder.
+// FileName is the configuration's file name in a package directory.
 const FileName = "lpbuild.yaml"
 
-// LockName is the lock's file name in a package folder.
+// LockName is the lock's file name in a package directory.
 const LockName = "lpbuild.lock"
 
-// ErrNoConfig says that a folder holds no configuration.
+// ErrNoConfig says that a directory holds no configuration.
 var ErrNoConfig = errors.New("no " + FileName + " here")
 
 // Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative
@@ -184,22 +184,25 @@ func (c *Config) File(name string) string {
 	return filepath.Join(c.Dir, name)
 }
 
-// Load reads the configuration of the package folder dir. Everything that is wrong with it
+// Load reads the configuration of the package directory dir. Everything that is wrong with it
 // comes in one [diag.List]: unknown and repeated keys, wrong types, values that cannot be, and
 // files that are not there.
 func Load(dir string) (*Config, error) {
 	path := filepath.Join(dir, FileName)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, &diag.Diagnostic{
-			Pos: diag.Pos{File: dir}, Message: folderFault(err), Err: err,
-			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
+			Pos: diag.Pos{File: dir}, Message: dirFault(err), Err: err,
+			Hint: "go to a package directory, name one with --dir, or make one with: lpbuild " +
+				"init DIR",
 		}
 	}
 	text, err := regularfile.Read(path, MaxConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &diag.Diagnostic{
-			Pos: diag.Pos{File: path}, Message: "no configuration in this folder", Err: ErrNoConfig,
-			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
+			Pos: diag.Pos{File: path}, Message: "no configuration in this directory",
+			Err: ErrNoConfig,
+			Hint: "go to a package directory, name one with --dir, or make one with: lpbuild " +
+				"init DIR",
 		}
 	}
 	if err != nil {
@@ -212,13 +215,13 @@ func Load(dir string) (*Config, error) {
 	return c, nil
 }
 
-// folderFault says why a folder is none, given what its name could not be asked about.
-func folderFault(err error) string {
+// dirFault says why a directory is none, given what its name could not be asked about.
+func dirFault(err error) string {
 	switch {
 	case err == nil:
-		return "this is no folder"
+		return "this is not a directory"
 	case errors.Is(err, os.ErrNotExist):
-		return "there is no such folder"
+		return "there is no such directory"
 	}
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause

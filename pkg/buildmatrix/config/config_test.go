@@ -43,8 +43,8 @@ patches:
     test: test.c
 `
 
-// packageFolder returns a folder with the files that validConfig names.
-func packageFolder(t *testing.T) string {
+// packageDir returns a directory with the files that validConfig names.
+func packageDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c",
@@ -74,7 +74,7 @@ func mustRange(t *testing.T, s string) rpmver.Range {
 }
 
 func TestLoadConfig(t *testing.T) {
-	dir := packageFolder(t)
+	dir := packageDir(t)
 	path := filepath.Join(dir, FileName)
 	write(t, path, validConfig)
 	got, err := Load(dir)
@@ -117,14 +117,15 @@ func TestLoadConfigWithoutFile(t *testing.T) {
 	}
 }
 
-// TestLoadConfigWithoutFolder tells a folder that is not there from one without a configuration.
-func TestLoadConfigWithoutFolder(t *testing.T) {
+// TestLoadConfigWithoutDirectory tells a directory that is not there from one without a
+// configuration.
+func TestLoadConfigWithoutDirectory(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	write(t, file, "")
 	for name, want := range map[string]string{
-		filepath.Join(dir, "none"):   "none: error: there is no such folder",
-		file:                         "file: error: this is no folder",
+		filepath.Join(dir, "none"):   "none: error: there is no such directory",
+		file:                         "file: error: this is not a directory",
 		filepath.Join(file, "below"): "below: error: not a directory",
 		strings.Repeat("a", 300):     "aaa: error: file name too long",
 	} {
@@ -180,9 +181,9 @@ func TestConfigErrors(t *testing.T) {
 			`8:1: error: lpbuild.yaml: key "entries" occurs twice`},
 		"missing file": {"test: test.c", "test: tset.c",
 			`24:11: error: test: there is no file`},
-		"folder for file": {"test: test.c", "test: keys", `24:11: error: test:`},
+		"directory for file": {"test: test.c", "test: keys", `24:11: error: test:`},
 		"file outside": {"test: test.c", "test: ../test.c",
-			`"../test.c" is outside the package folder`},
+			`"../test.c" is outside the package directory`},
 		"missing key file": {"keys/vendor.asc", "keys/other.asc",
 			`11:12: error: keys: there is no file`},
 		"neither keys nor unsigned": {"    unsigned: true\n", "",
@@ -203,7 +204,7 @@ func TestConfigErrors(t *testing.T) {
 			`is not a name that RPM takes`},
 		"shell in version": {`version: "0.4"`, `version: "0.4;id"`,
 			`is not a version that RPM takes`},
-		"path in product": {"SLE-15-SP5", "../SLE", `is no name of a folder`},
+		"path in product": {"SLE-15-SP5", "../SLE", `is not a directory name`},
 		"package twice": {"packages:\n", "packages:\n  - name: glibc\n",
 			`16:5: error: package "glibc" occurs twice`},
 		"relative library": {"library: libc.so.6", "library: lib64/libc.so.6",
@@ -216,17 +217,17 @@ func TestConfigErrors(t *testing.T) {
 		"another root": {"[-g3]", "[--sysroot=/tmp]",
 			`is not a flag that a package may use`},
 		"header outside": {"[-g3]", "[-include, ../above.h]",
-			`"-include": ../above.h is outside the package folder`},
+			`"-include": ../above.h is outside the package directory`},
 		"absolute include path": {"[-g3]", "[-I, /opt/include]",
-			`"-I": /opt/include is outside the package folder`},
+			`"-I": /opt/include is outside the package directory`},
 		"version script outside": {"[-g3]", "['-Wl,--version-script=../above.map']",
-			`../above.map is outside the package folder`},
+			`../above.map is outside the package directory`},
 		"half a flag": {"[-g3]", "[-g3, -include]",
 			`22:13: error: cflags: "-include": what belongs to it is missing`},
 		"response file of the linker": {"[-g3]", "['-Wl,@flags']",
 			`response files are not supported`},
 		"include path outside": {"[-g3]", "['-I../shared']",
-			`"-I": ../shared is outside the package folder`},
+			`"-I": ../shared is outside the package directory`},
 		"alias": {"product: SLE-15-SP5", "product: &a b\nsummary: *a",
 			`aliases are not allowed here`},
 		"second document": {"  - library:", "---\n  - library:",
@@ -247,7 +248,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			dir := packageFolder(t)
+			dir := packageDir(t)
 			if !strings.Contains(validConfig, tc.old) {
 				t.Fatalf("%q is not in the valid configuration", tc.old)
 			}
@@ -361,7 +362,7 @@ func TestReleaseVersion(t *testing.T) {
 
 // TestMaxAge hands on since when a repository must have been signed, to both of an entry.
 func TestMaxAge(t *testing.T) {
-	dir := packageFolder(t)
+	dir := packageDir(t)
 	text := strings.Replace(validConfig, "    unsigned: true\n",
 		"    unsigned: true\n    max-age: 30 days\n", 1)
 	c, err := Parse(filepath.Join(dir, FileName), []byte(text))

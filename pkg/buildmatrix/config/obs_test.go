@@ -9,7 +9,7 @@ import (
 )
 
 func TestConfigOBS(t *testing.T) {
-	dir := packageFolder(t)
+	dir := packageDir(t)
 	write(t, filepath.Join(dir, FileName), validConfig+"obs:\n  flavor-builds: 10\n  "+
 		"release-project: SUSE:SLE-15-SP5:Update\n  incident-project: SUSE:Maintenance\n")
 	c, err := Load(dir)

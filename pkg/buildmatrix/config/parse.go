@@ -20,7 +20,7 @@ import (
 )
 
 // Parse reads a configuration. path is where the text comes from: it is named in findings,
-// and its folder is the package folder.
+// and its directory is the package directory.
 func Parse(path string, text []byte) (*Config, error) {
 	d := &document{file: path, text: text}
 	c := &Config{Path: path, Dir: filepath.Dir(path)}
@@ -198,15 +198,15 @@ func (c *Config) fileReader(d *document, what string, to *string) func(*yaml.Nod
 	}
 }
 
-// readFile reads the name of a file of the package folder, which must exist and lie inside the
-// folder: it goes into the source package.
+// readFile reads the name of a file of the package directory, which must exist and lie inside the
+// directory: it goes into the source package.
 func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) {
 	var name string
 	if d.string(what, &name, isNotEmpty)(n); name == "" {
 		return
 	}
 	if !filepath.IsLocal(name) {
-		d.add(n, fmt.Sprintf("%s: %q is outside the package folder", what, name),
+		d.add(n, fmt.Sprintf("%s: %q is outside the package directory", what, name),
 			"copy it in: the source package must hold all that a build needs")
 		return
 	}
@@ -219,7 +219,7 @@ func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) 
 	case !info.Mode().IsRegular():
 		d.add(n, fmt.Sprintf("%s: %s is not a file", what, c.File(name)), "")
 	case !StaysIn(c.Dir, name):
-		d.add(n, fmt.Sprintf("%s: %q leads out of the package folder by a symbolic link", what,
+		d.add(n, fmt.Sprintf("%s: %q leads out of the package directory by a symbolic link", what,
 			name), "copy the file in")
 	default:
 		*to = append(*to, filepath.ToSlash(filepath.Clean(name)))
@@ -268,7 +268,7 @@ func isPathElement(s string) error {
 		return tooLong(s)
 	}
 	if !packageName().MatchString(s) {
-		return fmt.Errorf("%q is no name of a folder: letters, digits and . _ + - only", s)
+		return fmt.Errorf("%q is not a directory name: letters, digits and . _ + - only", s)
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func FuzzFreeze(f *testing.F) {
 	f.Add([]byte("6:freezer:/a"), "32 20 0:28 / /nowhere rw - cgroup cgroup rw,freezer\n")
 	f.Fuzz(func(t *testing.T, line []byte, mounts string) {
 		g := parseMounts(mounts)
-		if g != (freezing{}) { // nothing outside of an empty folder is opened
+		if g != (freezing{}) { // nothing outside of an empty directory is opened
 			g = freezing{t.TempDir(), t.TempDir()}
 		}
 		if frozen, _ := g.freezes(string(line)); frozen {

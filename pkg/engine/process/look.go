@@ -223,7 +223,7 @@ func (p *Process) Elevated() bool {
 	return p.Secure || p.UID.Real != 0 && (p.UID.mixed() || p.GID.mixed())
 }
 
-// Chrooted says whether the process has another root folder than its mount namespace.
+// Chrooted says whether the process has another root directory than its mount namespace.
 func (p *Process) Chrooted() bool { return p.Root != "" && p.Root != "/" }
 
 // ExeName returns the base name of the program's path, "" if it is not known.

@@ -231,7 +231,7 @@ func TestScanNoProc(t *testing.T) {
 	root := t.TempDir()
 	err := process.Scan(t.Context(), process.ScanOptions{Options: process.Options{Root: root}},
 		func(context.Context, *process.Process, error) {
-			t.Error("a process in an empty folder")
+			t.Error("a process in an empty directory")
 		})
 	if !errors.Is(err, process.ErrNoProc) || err.Error() != root+": "+process.ErrNoProc.Error() {
 		t.Errorf("error is %v, want ErrNoProc", err)

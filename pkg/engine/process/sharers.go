@@ -362,8 +362,8 @@ func (p *Process) liveThread() (int, error) {
 }
 
 // liveThreadOf is liveThread of a process of which nothing is known yet. Of one with a single
-// thread there is nothing to choose: the number of threads is that of the folders in its folder
-// "task", which costs a fifth of reading its state.
+// thread there is nothing to choose: the number of threads is that of the directories in its
+// directory "task", which costs a fifth of reading its state.
 func liveThreadOf(proc string, root, pid int) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(root, strconv.Itoa(pid)+"/task", &st,

@@ -122,11 +122,11 @@ static char *map(const char *path, int prot, int flags)
 }
 
 // longnames maps files of long names in turns, so that no mapping has the name of its neighbour.
-static void longnames(const char *folder, long n)
+static void longnames(const char *directory, long n)
 {
 	static char name[256];
 	int fd[16];
-	if (chdir(folder)) die("chdir");
+	if (chdir(directory)) die("chdir");
 	memset(name, 'n', 250);
 	for (int i = 0; i < 15; i++) if (mkdir(name, 0755) || chdir(name)) die("mkdir");
 	for (int i = 0; i < 16; i++) {

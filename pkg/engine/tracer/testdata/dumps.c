@@ -1,4 +1,4 @@
-/* Dumps core when it is told to, in its folder and for a long time: of a mapping that is huge and all but empty. It begins to do so
+/* Dumps core when it is told to, in its directory and for a long time: of a mapping that is huge and all but empty. It begins to do so
    with the line that it reads. A second thread is beside. */
 #define _GNU_SOURCE
 #include <pthread.h>

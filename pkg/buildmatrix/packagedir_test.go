@@ -48,8 +48,8 @@ __asm__(".symver toy_new,toy_new@@TOY_2");
 const versionScript = "TOY_1 { global: toy_add; toy_plus; toy_sub; toy_bare; toy_counter; " +
 	"toy_max; toy_len; toy_table; local: *; };\nTOY_2 { } TOY_1;\n"
 
-// folder is a package folder with a lock and a catalogue, made without a repository.
-type folder struct {
+// packageDir is a package directory with a lock and a catalogue, made without a repository.
+type packageDir struct {
 	t    *testing.T
 	dir  string
 	lock *download.Lock
@@ -109,11 +109,11 @@ func compilePlain(t *testing.T) []byte {
 	return data
 }
 
-// newFolder returns a package folder with one build of libtoy for each of the versions, in variants
-// 1, 2, 3 …
-func newFolder(t *testing.T, versions ...string) *folder {
+// newPackage returns a package directory with one build of libtoy for each of the versions, in
+// variants 1, 2, 3 …
+func newPackage(t *testing.T, versions ...string) *packageDir {
 	t.Helper()
-	f := &folder{t: t, dir: t.TempDir(), lock: &download.Lock{Format: download.LockFormat,
+	f := &packageDir{t: t, dir: t.TempDir(), lock: &download.Lock{Format: download.LockFormat,
 		Product: "TOY"}}
 	for i, v := range versions {
 		f.addBuild(v, "x86_64", i+1)
@@ -137,13 +137,13 @@ patches:
 	return f
 }
 
-func (f *folder) write(name, text string) {
+func (f *packageDir) write(name, text string) {
 	f.t.Helper()
 	put(f.t, filepath.Join(f.dir, name), text)
 }
 
 // edit replaces text in the configuration.
-func (f *folder) edit(old, new string) {
+func (f *packageDir) edit(old, new string) {
 	f.t.Helper()
 	data, err := os.ReadFile(filepath.Join(f.dir, config.FileName))
 	if err != nil {
@@ -156,7 +156,7 @@ func (f *folder) edit(old, new string) {
 }
 
 // catalogued reads a library as download does, with the proofs for the native engine, or without.
-func (f *folder) catalogued(image []byte, name string, prove bool) *symtab.Library {
+func (f *packageDir) catalogued(image []byte, name string, prove bool) *symtab.Library {
 	f.t.Helper()
 	path := filepath.Join(f.t.TempDir(), name)
 	put(f.t, path, string(image))
@@ -168,7 +168,7 @@ func (f *folder) catalogued(image []byte, name string, prove bool) *symtab.Libra
 }
 
 // addBuild puts a build into the lock, with the catalogue of its libtoy.
-func (f *folder) addBuild(version string, arch symtab.Arch, variant int) {
+func (f *packageDir) addBuild(version string, arch symtab.Arch, variant int) {
 	f.t.Helper()
 	evr, err := rpmver.Parse(version)
 	if err != nil {
@@ -216,8 +216,8 @@ func exportedOf(lib *symtab.Library) []string {
 	return list
 }
 
-// build builds the folder.
-func (f *folder) build() (*Report, error) {
+// build builds the directory.
+func (f *packageDir) build() (*Report, error) {
 	f.t.Helper()
 	c, err := config.Load(f.dir)
 	if err != nil {
@@ -226,8 +226,8 @@ func (f *folder) build() (*Report, error) {
 	return Build(f.t.Context(), c, f.lock, Options{Tool: "test"})
 }
 
-// mustBuild builds the folder and insists that nothing is refused.
-func (f *folder) mustBuild() *Report {
+// mustBuild builds the directory and insists that nothing is refused.
+func (f *packageDir) mustBuild() *Report {
 	f.t.Helper()
 	r, err := f.build()
 	if err != nil {
@@ -251,7 +251,7 @@ func reasonText(r *Report) string {
 }
 
 // container opens what a cell of the report became.
-func (f *folder) container(c CellInfo) *ulp.Container {
+func (f *packageDir) container(c CellInfo) *ulp.Container {
 	f.t.Helper()
 	data, err := os.ReadFile(filepath.Join(f.dir, config.BuildDir, c.Arch, c.Container))
 	if err != nil {
