@@ -3,20 +3,21 @@ package buildmatrix
 import (
 	"context"
 	"fmt"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 )
 
 // choosing returns the reasons that replacements choose an implementation where they are to be one.
 // Live patches that replaced the code of an indirect function have such replacements: callers of an
 // implementation would take an address for its result.
-func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
+func (s *Subject) choosing(ctx context.Context) ([]Reason, error) {
 	// by replaced functions: which indirect function chooses them
 	implementations := map[string]string{}
-	for _, r := range j.description.Functions {
-		if row, ok := s.target.Function(r.Old.Text); ok {
-			if name := s.target.Implements(row); name != "" {
+	for _, r := range s.Description.Functions {
+		if row, ok := s.Scope.target.Function(r.Old.Text); ok {
+			if name := s.Scope.target.Implements(row); name != "" {
 				implementations[r.Old.Text] = name
 			}
 		}
@@ -24,19 +25,19 @@ func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 	if len(implementations) == 0 {
 		return nil, nil
 	}
-	_, choosers, err := j.objects.Calls(ctx, j.Build, j.object)
+	_, choosers, err := s.Calls(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil, err
 	}
 	if err != nil {
-		j.info.Notes = append(j.info.Notes, Reason{Code: "resolvers-unknown",
+		s.notes = append(s.notes, Reason{Code: "resolvers-unknown",
 			Message: "whether a replacement only chooses an implementation is not known: " +
 				err.Error()})
 		return nil, nil
 	}
 	var reasons []Reason
 	seen := map[string]bool{}
-	for _, r := range j.description.Functions {
+	for _, r := range s.Description.Functions {
 		i := slices.IndexFunc(choosers, func(c compile.Chooser) bool {
 			return c.Name == r.New.Text
 		})
@@ -50,7 +51,7 @@ func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 				strings.Join(returns, " or "))
 		}
 		reasons = append(reasons,
-			reasonAt("resolver", j.at(r.New, fmt.Sprintf("%q has no parameters and returns the "+
+			reasonAt("resolver", s.at(r.New, fmt.Sprintf("%q has no parameters and returns the "+
 				"address of a function, as the code of "+
 				"the indirect function %s does, but %s is one of the implementations: who calls "+
 				"it would take the address for its result", r.New.Text, implementations[r.Old.Text],

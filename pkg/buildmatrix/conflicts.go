@@ -36,7 +36,7 @@ func (j *job) nameProblem() *Reason {
 	if stem = strings.TrimSpace(stem); !ok || stem == "" {
 		stem, _, _ = strings.Cut(name.Text, "_")
 	}
-	reason := reasonAt("container-name", j.at(name,
+	reason := reasonAt("container-name", At(j.template, name,
 		fmt.Sprintf("the container's name %q does not say that it is for %s: %s_%s_livepatch1.so "+
 			"would", name.Text, build, stem, build),
 		fmt.Sprintf("write %s_{version}-{release}_livepatch1.so", stem)))
@@ -59,7 +59,7 @@ func refuseDoubles(jobs []*job) {
 		}
 		message, hint := doubles(group)
 		for _, j := range group {
-			reason := reasonAt(SameName, j.at(j.description.Container, message, hint))
+			reason := reasonAt(SameName, At(j.template, j.description.Container, message, hint))
 			j.refuse(Refused, reason)
 			j.info.Key = "" // the verdict depends on more than the cell
 		}
@@ -172,7 +172,7 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 						descriptionsOf(replaced[e]), Accepted, j.Patch.Overlaps)})
 				continue
 			}
-			j.shadowed = append(j.shadowed, reasonAt(ReplacedTwice, j.at(old,
+			j.shadowed = append(j.shadowed, reasonAt(ReplacedTwice, At(j.template, old,
 				fmt.Sprintf("%q is replaced by each of %s: only the one that is applied last "+
 					"would work", old.Text,
 					descriptionsOf(replaced[e])),

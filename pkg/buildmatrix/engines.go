@@ -17,28 +17,28 @@ const (
 	EngineNative = "native" // loads the container itself, without the dynamic linker
 )
 
-// fit says which engines can apply a packed container in its build: able; and why others cannot, or
-// what is worth knowing.
-func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err error) {
+// Engines returns which engines can apply a packed container in its build, and in notes why others
+// cannot, or what is worth knowing.
+func (s *Subject) Engines(image []byte) (able []string, notes []Reason, err error) {
 	c, err := ulp.ParseContainer(image)
 	if err != nil {
 		return nil, nil, err
 	}
-	if pulp := j.notForPulp(s); len(pulp) == 0 {
+	if pulp := s.notForPulp(); len(pulp) == 0 {
 		able = append(able, EnginePulp)
 	} else {
 		notes = append(notes, pulp...)
 	}
-	if native := j.notForNative(c, s); len(native) == 0 {
+	if native := s.notForNative(c); len(native) == 0 {
 		able = append(able, EngineNative)
 	} else {
 		notes = append(notes, native...)
 	}
-	lost, err := j.lostHandlers(c, s)
+	lost, err := s.lostHandlers(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	notes = append(append(notes, lost...), j.unknownCallers(s)...)
+	notes = append(append(notes, lost...), s.unknownCallers()...)
 	if c.StaticTLS {
 		notes = append(notes,
 			Reason{Code: "static-tls", Message: "the container reaches thread-local variables by " +
@@ -50,13 +50,13 @@ func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err er
 }
 
 // notForPulp returns why libpulp cannot apply the container: it needs NOPs.
-func (j *job) notForPulp(s *scope) []Reason {
+func (s *Subject) notForPulp() []Reason {
 	var reasons []Reason
-	for _, f := range j.description.Functions {
-		if row, ok := s.target.Function(f.Old.Text); ok && !row.Patchable && s.target.Complete {
-			reasons = append(reasons, reasonAt("no-nops", j.at(f.Old,
+	for _, f := range s.Description.Functions {
+		if row, ok := s.Scope.target.Function(f.Old.Text); ok && !row.Patchable && s.Scope.target.Complete {
+			reasons = append(reasons, reasonAt("no-nops", s.at(f.Old,
 				fmt.Sprintf("%q has no NOPs for a detour in this build of %s: only the native "+
-					"engine replaces it", f.Old.Text, s.target.Name), "")))
+					"engine replaces it", f.Old.Text, s.Scope.target.Name), "")))
 		}
 	}
 	return reasons
@@ -64,13 +64,13 @@ func (j *job) notForPulp(s *scope) []Reason {
 
 // notForNative returns why the native engine cannot: the engine itself says it, of the container
 // and of functions.
-func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
+func (s *Subject) notForNative(c *ulp.Container) []Reason {
 	if c.Arch != symtab.X86_64 {
 		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: " +
 			"in other processes libpulp is needed"}}
 	}
 	var reasons []Reason
-	_, err := native.NewPatch(c, j.info.Container)
+	_, err := native.NewPatch(c, s.Container)
 	for _, err := range flat(err) {
 		if e, ok := errors.AsType[*native.ContainerError](err); ok {
 			reasons = append(reasons,
@@ -80,19 +80,19 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 			reasons = append(reasons, Reason{Code: "native-engine", Message: err.Error()})
 		}
 	}
-	for _, f := range j.description.Functions {
-		row, ok := s.target.Function(f.Old.Text)
-		why, judged := s.target.EntryProof(row.Value)
-		if ok && judged && row.Patchable && (why != "" || j.entries != symtab.EntriesAny) {
+	for _, f := range s.Description.Functions {
+		row, ok := s.Scope.target.Function(f.Old.Text)
+		why, judged := s.Scope.target.EntryProof(row.Value)
+		if ok && judged && row.Patchable && (why != "" || s.Entries != symtab.EntriesAny) {
 			reasons = append(reasons,
 				reasonAt("long-nops",
-					j.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
+					s.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
 						"that the native engine knows: only libpulp replaces it", f.Old.Text,
-						s.target.Name), "")))
+						s.Scope.target.Name), "")))
 		}
 	}
-	reasons = append(reasons, j.handlers(s)...)
-	reasons = append(reasons, s.notLoaded(c)...)
+	reasons = append(reasons, s.handlers()...)
+	reasons = append(reasons, s.Scope.notLoaded(c)...)
 	slices.SortStableFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Code, b.Code) })
 	return slices.CompactFunc(reasons, func(a, b Reason) bool {
 		return a.Code == b.Code && a.Message == b.Message
@@ -101,31 +101,31 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 
 // handlers returns a reason for each function that handles exceptions or cancellation: they are
 // expected to pass through it, and could not pass through what the native engine loads.
-func (j *job) handlers(s *scope) []Reason {
+func (s *Subject) handlers() []Reason {
 	switch {
-	case j.Patch.Unwinding == ulp.UnwindingNone:
+	case s.Patch.Unwinding == ulp.UnwindingNone:
 		return nil
-	case !s.target.HasHandlers():
+	case !s.Scope.target.HasHandlers():
 		return []Reason{
 			{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell "+
 				"which functions handle exceptions "+
 				"or cancellation: another version of lpbuild made it, and the native engine may "+
-				"refuse them", s.target.Name), Hint: "run lpbuild download again"}}
+				"refuse them", s.Scope.target.Name), Hint: "run lpbuild download again"}}
 	}
 	var reasons []Reason
-	for _, f := range j.description.Functions {
-		row, ok := s.target.Function(f.Old.Text)
+	for _, f := range s.Description.Functions {
+		row, ok := s.Scope.target.Function(f.Old.Text)
 		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch " +
 			"in lpbuild.yaml"
 		if row.Patchable {
 			hint = "processes that are started with libpulp.so can be patched; " + hint
 		}
-		if why := s.target.Handlers(row.Value); ok && why != "" {
+		if why := s.Scope.target.Handlers(row.Value); ok && why != "" {
 			reasons = append(reasons,
-				reasonAt("handlers", j.at(f.Old, fmt.Sprintf("%q cannot be replaced by the "+
+				reasonAt("handlers", s.at(f.Old, fmt.Sprintf("%q cannot be replaced by the "+
 					"native engine in this build of "+
 					"%s: %s, and the unwinder would not find its replacement", f.Old.Text,
-					s.target.Name, why), hint)))
+					s.Scope.target.Name, why), hint)))
 		}
 	}
 	return reasons
@@ -133,26 +133,26 @@ func (j *job) handlers(s *scope) []Reason {
 
 // unknownCallers returns a note if nobody has looked for callers that rely on registers which a
 // function leaves alone.
-func (j *job) unknownCallers(s *scope) []Reason {
-	if s.target.Arch != symtab.X86_64 || s.target.HasCallers() {
+func (s *Subject) unknownCallers() []Reason {
+	if s.Scope.target.Arch != symtab.X86_64 || s.Scope.target.HasCallers() {
 		return nil
 	}
 	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does "+
 		"not tell which callers in the library rely "+
 		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it",
-		s.target.Name), Hint: "run lpbuild download again"}}
+		s.Scope.target.Name), Hint: "run lpbuild download again"}}
 }
 
 // lostHandlers returns a reason for each function that handles exceptions or cancellation while its
 // replacement does not: by whatever engine, what it cleans up is left then.
-func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
-	if j.Patch.Unwinding == ulp.UnwindingNone {
+func (s *Subject) lostHandlers(c *ulp.Container) ([]Reason, error) {
+	if s.Patch.Unwinding == ulp.UnwindingNone {
 		return nil, nil
 	}
 	var reasons []Reason
-	for _, f := range j.description.Functions {
-		old, ok := s.target.Function(f.Old.Text)
-		if !ok || s.target.Handlers(old.Value) == "" {
+	for _, f := range s.Description.Functions {
+		old, ok := s.Scope.target.Function(f.Old.Text)
+		if !ok || s.Scope.target.Handlers(old.Value) == "" {
 			continue
 		}
 		replacement, _ := c.Lookup(f.New.Text)
@@ -162,7 +162,7 @@ func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
 		case !handles:
 			reasons = append(reasons,
 				reasonAt("lost-handlers",
-					j.at(f.New, fmt.Sprintf("%q has something to clean up when an exception or "+
+					s.at(f.New, fmt.Sprintf("%q has something to clean up when an exception or "+
 						"the end of its thread passes through it, %q has not: locks may stay "+
 						"locked", f.Old.Text, f.New.Text),
 						"in C, compile with -fexceptions, as the library was")))

@@ -13,7 +13,6 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
-	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -155,14 +154,6 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 // gateVersion changes when the same cell could be judged or packed in another way than before.
 const gateVersion = "10"
 
-// at returns a finding about a name of the description.
-func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
-	return &diag.Diagnostic{
-		Pos: n.Pos, Length: len(n.Text), Source: diag.Line(j.template, n.Pos.Line),
-		Message: message, Hint: hint,
-	}
-}
-
 // finish gates and packs a cell. That takes a millisecond and is never skipped, so that no verdict
 // outlives what it was made from; a container that is already there with these bytes is not written
 // again.
@@ -172,17 +163,17 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	reasons, accepted := gate(j, s)
-	more, taken, err := j.recursive(ctx, s)
+	subject := &Subject{Patch: j.Patch, Arch: j.Arch, Container: j.info.Container,
+		Description: j.description, Template: j.template, Entries: j.entries, Object: j.object,
+		Calls: func(ctx context.Context) (compile.CallGraph, []compile.Chooser, error) {
+			return j.objects.Calls(ctx, j.Build, j.object)
+		}, Scope: s}
+	found, err := subject.Check(ctx)
 	if err != nil {
 		return err
 	}
-	accepted = append(accepted, taken...)
-	choosing, err := j.choosing(ctx, s)
-	if err != nil {
-		return err
-	}
-	if reasons = slices.Concat(j.shadowed, reasons, more, choosing); len(reasons) > 0 {
+	if reasons := slices.Concat(j.shadowed, found.Reasons); len(reasons) > 0 {
+		j.info.Notes = append(j.info.Notes, found.Notes...)
 		j.refuse(Refused, reasons...)
 		return nil
 	}
@@ -193,7 +184,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil
 	}
-	able, notes, err := j.fit(image, s)
+	able, notes, err := subject.Engines(image)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", j.info.Container, err)
@@ -201,8 +192,8 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, notes...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), accepted, j.overlaps,
-		j.info.Notes, notes)
+	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), found.Accepted,
+		j.overlaps, j.info.Notes, found.Notes, notes)
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

@@ -7,10 +7,10 @@ import (
 )
 
 // optimisedAway returns a reason for each pointer to former code that the compiler has left out.
-func (j *job) optimisedAway() []Reason {
+func (s *Subject) optimisedAway() []Reason {
 	var reasons []Reason
-	for _, name := range j.object.Originals {
-		if len(j.object.Container.LookupAll(name)) == 0 {
+	for _, name := range s.Object.Originals {
+		if len(s.Object.Container.LookupAll(name)) == 0 {
 			reasons = append(reasons, Reason{Code: codeOf(ulp.ErrOriginal),
 				Message: fmt.Sprintf("the compiler has left out the pointer %s, since nothing in "+
 					"the source writes to it: calls of it would end the process", name),

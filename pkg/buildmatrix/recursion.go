@@ -16,12 +16,12 @@ import (
 //
 // A replacement that takes the address of what it replaces may call that, too, or skip the detour,
 // as some do. Nobody can tell, so that is a reason as well, which the patch can accept.
-func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reason, err error) {
+func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, err error) {
 	// by names that are used elsewhere and lead to a replacement
 	back := map[string]ulp.Replacement{}
-	for _, u := range j.object.Container.Undefined() {
-		for _, r := range j.description.Functions {
-			if leadsTo(s.target, u.Name, r.Old.Text) {
+	for _, u := range s.Object.Container.Undefined() {
+		for _, r := range s.Description.Functions {
+			if leadsTo(s.Scope.target, u.Name, r.Old.Text) {
 				back[u.Name] = r
 				break
 			}
@@ -30,12 +30,12 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 	if len(back) == 0 {
 		return nil, nil, nil // as mostly
 	}
-	calls, _, err := j.objects.Calls(ctx, j.Build, j.object)
+	calls, _, err := s.Calls(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil, nil, err
 	}
 	if err != nil {
-		j.info.Notes = append(j.info.Notes, Reason{Code: "calls-unknown",
+		s.notes = append(s.notes, Reason{Code: "calls-unknown",
 			Message: "whether a replacement calls what it replaces is not known: " + err.Error()})
 		return nil, nil, nil
 	}
@@ -44,7 +44,7 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 	}
 	var taken []Reason // reasons that the patch can accept
 	seen := map[string]bool{}
-	for _, r := range j.description.Functions {
+	for _, r := range s.Description.Functions {
 		if seen[r.New.Text] {
 			continue // a pattern
 		}
@@ -59,10 +59,10 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 		}
 		if chain := calls.Chain(r.New.Text, comesBack, called); chain != nil {
 			reasons = append(reasons,
-				reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it "+
+				reasonAt("recursion", s.at(r.New, fmt.Sprintf("%q calls the function that it "+
 					"replaces, which leads back to it: %s → %s", r.New.Text,
 					strings.Join(visible(chain), " → "), r.New.Text),
-					j.recursionHint(r, chain[len(chain)-1]))))
+					s.recursionHint(r, chain[len(chain)-1]))))
 			continue
 		}
 		if chain := calls.Chain(r.New.Text, comesBack, func(string, bool) bool {
@@ -70,33 +70,33 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 		}); chain != nil {
 			hint := "if it skips the detour, or calls nothing by the address, say so: recursion: " +
 				"{accept: \"...\"} of the patch in lpbuild.yaml"
-			if pointer := j.pointerTo(r); pointer != "" {
+			if pointer := s.pointerTo(r); pointer != "" {
 				hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild "+
 					"build --help) and call that; %s", pointer, hint)
 			}
 			taken = append(taken,
 				reasonAt("recursion",
-					j.at(r.New, fmt.Sprintf(
+					s.at(r.New, fmt.Sprintf(
 						"%q takes the address of the function that it replaces, "+
 							"and a call by that would lead back to it: %s → %s", r.New.Text,
 						strings.Join(visible(chain), " → "), r.New.Text), hint)))
 		}
 	}
-	if j.Patch.Recursion != "" {
-		return reasons, acceptedAs(j.Patch.Recursion, taken), nil
+	if s.Patch.Recursion != "" {
+		return reasons, acceptedAs(s.Patch.Recursion, taken), nil
 	}
 	return append(reasons, taken...), nil, nil
 }
 
 // recursionHint says what a replacement can do that comes back to itself by the function called.
-func (j *job) recursionHint(r ulp.Replacement, called string) string {
+func (s *Subject) recursionHint(r ulp.Replacement, called string) string {
 	if strings.HasPrefix(called, "mem") {
 		return fmt.Sprintf("if no source calls %s, the compiler makes that of a loop: "+
 			"-fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" "+
 			"keep it from that", called)
 	}
 	hint := fmt.Sprintf("do the work without %s", called)
-	if pointer := j.pointerTo(r); pointer != "" {
+	if pointer := s.pointerTo(r); pointer != "" {
 		hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild build "+
 			"--help) and call that", pointer)
 	}
@@ -105,15 +105,15 @@ func (j *job) recursionHint(r ulp.Replacement, called string) string {
 
 // pointerTo returns the name of the pointer to the former code of a function, "" if a replacement
 // is that of several functions or no engine would fill the pointer in.
-func (j *job) pointerTo(r ulp.Replacement) string {
+func (s *Subject) pointerTo(r ulp.Replacement) string {
 	of := 0
-	for _, f := range j.description.Functions {
+	for _, f := range s.Description.Functions {
 		if f.New.Text == r.New.Text {
 			of++
 		}
 	}
 	base, _ := symtab.SplitVersion(r.Old.Text)
-	if of > 1 || j.Arch != symtab.X86_64 || strings.ContainsAny(base, "./") {
+	if of > 1 || s.Arch != symtab.X86_64 || strings.ContainsAny(base, "./") {
 		return ""
 	}
 	return ulp.OriginalPrefix + base

@@ -66,16 +66,6 @@ type CellInfo struct {
 	Digest digest.Digest `json:"digest"`        // of the container
 }
 
-// Reason is one finding of the gate: why there is no container, or a note about one.
-type Reason struct {
-	Code string `json:"code"` // stable word for programs: "not-patchable"
-	// file:line:column in the description or the compiler's input
-	Where   string `json:"where,omitempty"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
-	Shown   string `json:"-"` // with source line and caret, for a person
-}
-
 // Count returns how many cells have one of the given states.
 func (r *Report) Count(states ...Status) int {
 	n := 0
