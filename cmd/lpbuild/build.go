@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -255,8 +256,8 @@ func printBuild(s *console.Console, in *inputs) error {
 // cellJSON is the JSON form of a cell: empty lists are lists, not null.
 type cellJSON struct {
 	buildmatrix.CellInfo
-	Functions []string             `json:"functions"`
-	Reasons   []buildmatrix.Reason `json:"reasons"`
+	Functions []string      `json:"functions"`
+	Reasons   []gate.Reason `json:"reasons"`
 }
 
 func cellsJSON(r *buildmatrix.Report) []cellJSON {
@@ -285,7 +286,7 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 		if c.Status == buildmatrix.Built {
 			continue
 		}
-		var own []buildmatrix.Reason
+		var own []gate.Reason
 		for _, reason := range c.Reasons {
 			switch said := gist(c, reason); {
 			case len(patches[said]) == 1:
@@ -293,7 +294,7 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 			case reason.Code == "compiler":
 				groups.add(c, said, shown(reason))
 			default:
-				alone := buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}
+				alone := gate.Reason{Message: reason.Message, Hint: reason.Hint}
 				groups.add(c, said, shown(alone))
 			}
 		}
@@ -314,7 +315,7 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 
 // gist returns a reason without the build, the description and the compiler's include trace, so
 // that equal reasons compare equal.
-func gist(c buildmatrix.CellInfo, reason buildmatrix.Reason) string {
+func gist(c buildmatrix.CellInfo, reason gate.Reason) string {
 	text := reason.Message
 	if reason.Code == "compiler" {
 		var errs []string
@@ -397,7 +398,7 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 				// about containers, of whatever patch
 				key = n.Code + "\x00" + rest + "\x00" + n.Hint
 			}
-			if _, why, accepted := strings.Cut(n.Message, buildmatrix.Accepted); accepted {
+			if _, why, accepted := strings.Cut(n.Message, gate.Accepted); accepted {
 				key = n.Code + "\x00" + why
 			}
 			about := notes[key]
@@ -455,7 +456,7 @@ func aboutFunction(message string) (name, rest string) {
 }
 
 // shownAll returns reasons one below the other. Several with the same hint have it once.
-func shownAll(reasons []buildmatrix.Reason) string {
+func shownAll(reasons []gate.Reason) string {
 	var b strings.Builder
 	for i, reason := range reasons {
 		text := shown(reason)
@@ -467,7 +468,7 @@ func shownAll(reasons []buildmatrix.Reason) string {
 	return b.String()
 }
 
-func shown(reason buildmatrix.Reason) string {
+func shown(reason gate.Reason) string {
 	if reason.Shown != "" {
 		return reason.Shown
 	}

@@ -7,31 +7,32 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 )
 
 // TestRefusedOnce checks that a reason which several descriptions share is printed once.
 func TestRefusedOnce(t *testing.T) {
-	cell := func(patch, release string, reasons ...buildmatrix.Reason) buildmatrix.CellInfo {
+	cell := func(patch, release string, reasons ...gate.Reason) buildmatrix.CellInfo {
 		return buildmatrix.CellInfo{Status: buildmatrix.Refused, Patch: patch, Package: "glibc",
 			Version: "2.31", Release: release, Arch: "x86_64", Reasons: reasons}
 	}
-	compiler := func(patch string) buildmatrix.Reason {
+	compiler := func(patch string) gate.Reason {
 		text := "gcc: exit status 1:\nIn file included from " + patch +
 			":1:\nshared.h:3:2: error: #error \"no version\"\n"
-		return buildmatrix.Reason{Code: "compiler", Message: text, Shown: text}
+		return gate.Reason{Code: "compiler", Message: text, Shown: text}
 	}
-	missing := func(patch string) buildmatrix.Reason {
-		return buildmatrix.Reason{Code: "no-symbol", Message: `symbol "x" is not in libc.so.6`,
+	missing := func(patch string) gate.Reason {
+		return gate.Reason{Code: "no-symbol", Message: `symbol "x" is not in libc.so.6`,
 			Hint: "did you mean y?", Shown: patch + ":3:1: error: ...\n    x:x_lp\n    ^\n"}
 	}
-	own := buildmatrix.Reason{Code: "ifunc", Message: "is an IFUNC",
+	own := gate.Reason{Code: "ifunc", Message: "is an IFUNC",
 		Shown: "c.in:4:1: error: is an IFUNC\n    ^~~\n"}
 	var out bytes.Buffer
 	printRefused(&console.Console{Err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{
 		cell("a.in", "1", compiler("a")), cell("a.in", "2", compiler("a")),
 		cell("b.in", "1", missing("b.in")), cell("c.in", "1", own, missing("c.in")),
 		cell("d.in", "1", compiler("d")), {Status: buildmatrix.Refused, Patch: "e.in",
-			Arch: "x86_64", Reasons: []buildmatrix.Reason{{Code: "no-build", Message: "nothing"}}},
+			Arch: "x86_64", Reasons: []gate.Reason{{Code: "no-build", Message: "nothing"}}},
 	}})
 	for _, want := range []string{
 		"refused a.in, d.in for glibc-2.31-1.x86_64, glibc-2.31-2.x86_64:\ngcc: exit status " +
@@ -52,14 +53,14 @@ func TestRefusedOnce(t *testing.T) {
 
 // TestNotesOnce checks that a note about several functions of a patch is printed once.
 func TestNotesOnce(t *testing.T) {
-	note := func(function string) buildmatrix.Reason {
-		return buildmatrix.Reason{Code: "handlers", Message: `"` + function +
+	note := func(function string) gate.Reason {
+		return gate.Reason{Code: "handlers", Message: `"` + function +
 			`" cannot be replaced by the native engine`, Hint: "say so"}
 	}
 	cell := func(container string) buildmatrix.CellInfo {
 		return buildmatrix.CellInfo{Status: buildmatrix.Built, Patch: "a.in", Arch: "x86_64",
 			Container: container,
-			Notes: []buildmatrix.Reason{note("one"), note("two"), note("three"),
+			Notes: []gate.Reason{note("one"), note("two"), note("three"),
 				{Code: "other", Message: "something else"}}}
 	}
 	var out bytes.Buffer
@@ -75,10 +76,10 @@ func TestNotesOnce(t *testing.T) {
 
 // TestRefusedHintsOnce checks that reasons in a row with the same hint have it once.
 func TestRefusedHintsOnce(t *testing.T) {
-	var reasons []buildmatrix.Reason
+	var reasons []gate.Reason
 	for _, name := range []string{"one", "two"} {
 		message := name + " has no NOPs"
-		reasons = append(reasons, buildmatrix.Reason{Code: "no-nops", Message: message,
+		reasons = append(reasons, gate.Reason{Code: "no-nops", Message: message,
 			Hint:  "use entries: any",
 			Shown: "a.in:3:1: error: " + message + "\n  hint: use entries: any\n"})
 	}
@@ -98,7 +99,7 @@ func TestNotesOncePerRun(t *testing.T) {
 	for _, patch := range []string{"a.in", "b.in"} {
 		cells = append(cells, buildmatrix.CellInfo{Status: buildmatrix.Built, Patch: patch,
 			Arch: "ppc64le", Container: patch + ".so",
-			Notes: []buildmatrix.Reason{{Code: "architecture",
+			Notes: []gate.Reason{{Code: "architecture",
 				Message: "the native engine is for x86_64 only"}}})
 	}
 	var out bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
@@ -84,8 +85,8 @@ func TestGate(t *testing.T) {
 			len(patches)*len(w.builds))
 	}
 	for _, c := range w.report.Cells {
-		if want := []string{buildmatrix.EnginePulp,
-			buildmatrix.EngineNative}; !slices.Equal(c.Engines, want) {
+		if want := []string{gate.EnginePulp,
+			gate.EngineNative}; !slices.Equal(c.Engines, want) {
 			t.Errorf("%s for %s: engines %v, want %v: %v", c.Patch, c.Release, c.Engines, want,
 				c.Notes)
 		}
@@ -178,7 +179,7 @@ func TestRefused(t *testing.T) {
 			}
 			for _, c := range w.readReport(t, dir).Cells {
 				if c.Status != buildmatrix.Refused ||
-					!slices.ContainsFunc(c.Reasons, func(r buildmatrix.Reason) bool {
+					!slices.ContainsFunc(c.Reasons, func(r gate.Reason) bool {
 						return r.Code == tc.code
 					}) {
 					t.Errorf("%s: %s because of %v; want refused because of %s", c.Release,

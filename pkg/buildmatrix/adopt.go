@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
@@ -48,7 +49,7 @@ func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[
 		if err == nil && m.adoptCell(j, o, known) {
 			continue
 		}
-		j.refuse(Failed, Reason{
+		j.refuse(Failed, gate.Reason{
 			Code: "not-built", Message: "something that the container depends on has changed " +
 				"since it was made",
 			Hint: fmt.Sprintf("run lpbuild build, or lpbuild build --arch %s", j.Arch),
@@ -93,7 +94,7 @@ func (m *matrix) withoutBuilds(jobs []*job) []CellInfo {
 			message, hint := m.noBuild(p, arch)
 			empty = append(empty, CellInfo{
 				Status: Refused, Patch: p.Description, Library: p.Library, Arch: string(arch),
-				Reasons: []Reason{{
+				Reasons: []gate.Reason{{
 					Code: "no-build", Where: p.Pos.String(), Message: message, Hint: hint,
 				}},
 			})

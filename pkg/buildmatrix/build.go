@@ -16,6 +16,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -43,7 +44,7 @@ type matrix struct {
 
 	mu        sync.Mutex
 	libraries map[string]func() (*symtab.Library, error)
-	exports   map[string]func() (exports, error)
+	exports   map[string]func() (gate.Exports, error)
 	compilers map[symtab.Arch]*compile.Compiler
 }
 
@@ -51,7 +52,7 @@ func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 	return &matrix{
 		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, config.BuildDir),
 		libraries: map[string]func() (*symtab.Library, error){},
-		exports:   map[string]func() (exports, error){},
+		exports:   map[string]func() (gate.Exports, error){},
 		compilers: map[symtab.Arch]*compile.Compiler{},
 	}
 }
@@ -162,7 +163,7 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 	cc, err := m.compiler(first.Arch)
 	if errors.Is(err, compile.ErrNoCompiler) {
 		for _, j := range group {
-			j.refuse(Failed, Reason{Code: "no-compiler", Message: err.Error()})
+			j.refuse(Failed, gate.Reason{Code: "no-compiler", Message: err.Error()})
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -46,11 +47,11 @@ func (m *matrix) library(l *download.Library) (*symtab.Library, error) {
 }
 
 // buildExports returns what the libraries of a build export; each list is read once.
-func (m *matrix) buildExports(b *download.Build) (exports, error) {
+func (m *matrix) buildExports(b *download.Build) (gate.Exports, error) {
 	if b.Exports == nil {
-		return exports{}, nil
+		return gate.Exports{}, nil
 	}
-	return once(m, m.exports, b.Exports.Digest.String(), func() (exports, error) {
+	return once(m, m.exports, b.Exports.Digest.String(), func() (gate.Exports, error) {
 		data, err := m.readPinned(b.Exports.File, b.Exports.Digest)
 		if err != nil {
 			return nil, err
@@ -59,7 +60,7 @@ func (m *matrix) buildExports(b *download.Build) (exports, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.config.File(b.Exports.File), err)
 		}
-		return newExports(list), nil
+		return gate.NewExports(list), nil
 	})
 }
 
@@ -100,7 +101,7 @@ func (m *matrix) othersKey(j *job) string {
 }
 
 // scope returns where the cell's container finds what it needs.
-func (m *matrix) scope(j *job) (*scope, error) {
+func (m *matrix) scope(j *job) (*gate.Scope, error) {
 	lib, err := m.library(j.Library)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func (m *matrix) scope(j *job) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
-	var others []exports
+	var others []gate.Exports
 	for _, b := range m.others(j) {
 		e, err := m.buildExports(b)
 		if err != nil {
@@ -117,5 +118,5 @@ func (m *matrix) scope(j *job) (*scope, error) {
 		}
 		others = append(others, e)
 	}
-	return newScope(j.object.Container.Needed, lib, own, others), nil
+	return gate.NewScope(j.object.Container.Needed, lib, own, others), nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -23,7 +24,7 @@ func (c *Cell) containerName(expanded string) string {
 // nameProblem returns the reason why the container's name does not tell which build it is for:
 // whoever has only the name, as RPM's Provides and test automation, would take it for another's.
 // nil if it does.
-func (j *job) nameProblem() *Reason {
+func (j *job) nameProblem() *gate.Reason {
 	name := j.description.Container
 	build := j.Build.Version + "-" + j.Build.Release
 	if v := j.variant(); v != "" {
@@ -36,7 +37,7 @@ func (j *job) nameProblem() *Reason {
 	if stem = strings.TrimSpace(stem); !ok || stem == "" {
 		stem, _, _ = strings.Cut(name.Text, "_")
 	}
-	reason := reasonAt("container-name", At(j.template, name,
+	reason := gate.ReasonAt("container-name", gate.At(j.template, name,
 		fmt.Sprintf("the container's name %q does not say that it is for %s: %s_%s_livepatch1.so "+
 			"would", name.Text, build, stem, build),
 		fmt.Sprintf("write %s_{version}-{release}_livepatch1.so", stem)))
@@ -59,7 +60,8 @@ func refuseDoubles(jobs []*job) {
 		}
 		message, hint := doubles(group)
 		for _, j := range group {
-			reason := reasonAt(SameName, At(j.template, j.description.Container, message, hint))
+			reason := gate.ReasonAt(SameName, gate.At(j.template, j.description.Container, message,
+				hint))
 			j.refuse(Refused, reason)
 			j.info.Key = "" // the verdict depends on more than the cell
 		}
@@ -167,12 +169,13 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 			if !slices.ContainsFunc(replaced[e], func(o *job) bool {
 				return o.Patch.Overlaps == ""
 			}) {
-				j.overlaps = append(j.overlaps, Reason{Code: ReplacedTwice, Where: old.Pos.String(),
-					Message: fmt.Sprintf("%q is replaced by each of %s%s%s", old.Text,
-						descriptionsOf(replaced[e]), Accepted, j.Patch.Overlaps)})
+				j.overlaps = append(j.overlaps, gate.Reason{Code: ReplacedTwice,
+					Where: old.Pos.String(), Message: fmt.Sprintf(
+						"%q is replaced by each of %s%s%s", old.Text, descriptionsOf(replaced[e]),
+						gate.Accepted, j.Patch.Overlaps)})
 				continue
 			}
-			j.shadowed = append(j.shadowed, reasonAt(ReplacedTwice, At(j.template, old,
+			j.shadowed = append(j.shadowed, gate.ReasonAt(ReplacedTwice, gate.At(j.template, old,
 				fmt.Sprintf("%q is replaced by each of %s: only the one that is applied last "+
 					"would work", old.Text,
 					descriptionsOf(replaced[e])),

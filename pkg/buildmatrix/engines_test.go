@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
@@ -72,7 +73,7 @@ func (f *packageDir) replaces(functions ...string) {
 	f.write("toy_livepatch1.in", text)
 }
 
-func codesOf(reasons []Reason) string {
+func codesOf(reasons []gate.Reason) string {
 	var codes []string
 	for _, r := range reasons {
 		codes = append(codes, r.Code)
@@ -173,7 +174,7 @@ func (f *packageDir) checkChoice(c CellInfo, entries string) {
 		f.t.Errorf("the container says %q", p.Entries)
 	}
 	if _, err := native.NewPatch(container, c.Container); (err == nil) != slices.Contains(c.Engines,
-		EngineNative) {
+		gate.EngineNative) {
 		f.t.Errorf("the native engine says %v, the report %q", err, c.Engines)
 	}
 }

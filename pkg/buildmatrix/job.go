@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/compile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -29,8 +30,8 @@ type job struct {
 	entries     symtab.Entries
 	objects     *compile.Objects
 	object      *compile.Object
-	shadowed    []Reason // that other patches replace the same functions
-	overlaps    []Reason // the same, where all of them accept it
+	shadowed    []gate.Reason // that other patches replace the same functions
+	overlaps    []gate.Reason // the same, where all of them accept it
 }
 
 func newJobs(cells []Cell) []*job {
@@ -46,7 +47,7 @@ func newJobs(cells []Cell) []*job {
 	return jobs
 }
 
-func (j *job) refuse(s Status, reasons ...Reason) {
+func (j *job) refuse(s Status, reasons ...gate.Reason) {
 	j.info.Status, j.info.Container, j.info.Reasons = s, "", append(j.info.Reasons, reasons...)
 }
 
@@ -59,9 +60,9 @@ func (j *job) refuseUncompiled(err error) bool {
 	var input *compile.InputError
 	switch {
 	case errors.As(err, &input):
-		j.refuse(Refused, reasonAt("outside-file", input.Finding))
+		j.refuse(Refused, gate.ReasonAt("outside-file", input.Finding))
 	case errors.As(err, &failed):
-		reason := Reason{Code: "compiler", Message: err.Error(), Shown: err.Error() + "\n"}
+		reason := gate.Reason{Code: "compiler", Message: err.Error(), Shown: err.Error() + "\n"}
 		if place := compilerPlace().FindStringSubmatch(failed.Output); place != nil {
 			reason.Where = place[1]
 		}
@@ -73,12 +74,12 @@ func (j *job) refuseUncompiled(err error) bool {
 }
 
 // warnings returns what the compiler said about the object, as a note.
-func (j *job) warnings() []Reason {
+func (j *job) warnings() []gate.Reason {
 	if j.object.Warnings == "" {
 		return nil
 	}
-	return []Reason{{Code: "compiler-warning", Message: "the compiler warns:\n" + j.object.Warnings,
-		Hint: "\"cflags\" can switch a warning off (-Wno-NAME)"}}
+	return []gate.Reason{{Code: "compiler-warning", Message: "the compiler warns:\n" +
+		j.object.Warnings, Hint: "\"cflags\" can switch a warning off (-Wno-NAME)"}}
 }
 
 // prepare expands the description and checks the container's name.
@@ -92,7 +93,7 @@ func (m *matrix) expand(j *job) error {
 	}
 	template, err := ulp.ParseDescription(name, j.template)
 	if err != nil {
-		j.refuse(Refused, reasonsOf(err)...)
+		j.refuse(Refused, gate.ReasonsOf(err)...)
 		return nil
 	}
 	lib, err := m.library(j.Library)
@@ -104,7 +105,7 @@ func (m *matrix) expand(j *job) error {
 		return fmt.Errorf("%s: %w", m.config.File(j.Library.Catalogue), ErrNoProofs)
 	}
 	if j.description, err = template.Expand(j.expansion(), lib); err != nil {
-		j.refuse(Refused, reasonsOf(err)...)
+		j.refuse(Refused, gate.ReasonsOf(err)...)
 		return nil
 	}
 	j.description.Container.Text = j.containerName(j.description.Container.Text)
@@ -129,8 +130,8 @@ func (m *matrix) expand(j *job) error {
 }
 
 // patternNotes tells what each pattern of a template stands for.
-func patternNotes(template, d *ulp.Description) []Reason {
-	var notes []Reason
+func patternNotes(template, d *ulp.Description) []gate.Reason {
+	var notes []gate.Reason
 	for _, r := range template.Functions {
 		var names []string
 		for _, f := range d.Functions {
@@ -139,7 +140,7 @@ func patternNotes(template, d *ulp.Description) []Reason {
 			}
 		}
 		if len(names) > 0 {
-			notes = append(notes, Reason{Code: "pattern", Where: r.Old.Pos.String(),
+			notes = append(notes, gate.Reason{Code: "pattern", Where: r.Old.Pos.String(),
 				Message: fmt.Sprintf("%s stands for %s", r.Old.Text, strings.Join(names, ", "))})
 		}
 	}
@@ -163,7 +164,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	subject := &Subject{Patch: j.Patch, Arch: j.Arch, Container: j.info.Container,
+	subject := &gate.Subject{Patch: j.Patch, Arch: j.Arch, Container: j.info.Container,
 		Description: j.description, Template: j.template, Entries: j.entries, Object: j.object,
 		Calls: func(ctx context.Context) (compile.CallGraph, []compile.Chooser, error) {
 			return j.objects.Calls(ctx, j.Build, j.object)
@@ -177,11 +178,11 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.Container, s.target,
+	image, err := ulp.Pack(j.description, j.text, j.object.Container, s.Target,
 		ulp.PackOptions{AllComments: true, Entries: j.entries, Unwinding: j.Patch.Unwinding,
 			AcceptClones: j.Patch.Clones != ""})
 	if err != nil {
-		j.refuse(Refused, reasonsOf(err)...)
+		j.refuse(Refused, gate.ReasonsOf(err)...)
 		return nil
 	}
 	able, notes, err := subject.Engines(image)

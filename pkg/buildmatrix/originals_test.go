@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
@@ -54,7 +55,8 @@ func TestOriginals(t *testing.T) {
 				r, err := f.build()
 				c := r.Cells[0]
 				if tc.code == "" {
-					if err != nil || !slices.Equal(c.Engines, []string{EnginePulp, EngineNative}) {
+					if err != nil ||
+						!slices.Equal(c.Engines, []string{gate.EnginePulp, gate.EngineNative}) {
 						t.Fatalf("%v, %q: %s", err, c.Engines, reasonText(r))
 					}
 					continue

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/gate"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -52,15 +53,16 @@ type CellInfo struct {
 	Release string `json:"release"`
 	Arch    string `json:"arch"`
 	// kind of processor, of a library that is there once for each
-	Variant   string   `json:"variant,omitempty"`
-	Container string   `json:"container,omitempty"` // file name; in the directory named by Arch
-	Target    string   `json:"target_build_id"`
-	Functions []string `json:"functions,omitempty"` // replaced functions, patterns expanded
-	Reasons   []Reason `json:"reasons,omitempty"`   // why there is no container
+	Variant string `json:"variant,omitempty"`
+	// file name; in the directory named by Arch
+	Container string        `json:"container,omitempty"`
+	Target    string        `json:"target_build_id"`
+	Functions []string      `json:"functions,omitempty"` // replaced functions, patterns expanded
+	Reasons   []gate.Reason `json:"reasons,omitempty"`   // why there is no container
 	// which can apply the container: "pulp", "native"
 	Engines []string `json:"engines,omitempty"`
 	// what keeps an engine from it, or is worth knowing
-	Notes  []Reason      `json:"notes,omitempty"`
+	Notes  []gate.Reason `json:"notes,omitempty"`
 	Fresh  bool          `json:"-"`             // the container was made by this run
 	Key    string        `json:"key,omitempty"` // hash of everything that the container depends on
 	Digest digest.Digest `json:"digest"`        // of the container

@@ -129,18 +129,18 @@ func testedHeaders(file string) []string {
 func absentLibraries(dir string, read, flags []string) []string {
 	var names []string
 	for i, flag := range flags {
-		dir, ok := strings.CutPrefix(flag, "-L")
-		if ok && dir == "" && i+1 < len(flags) {
-			dir = flags[i+1]
+		search, ok := strings.CutPrefix(flag, "-L")
+		if ok && search == "" && i+1 < len(flags) {
+			search = flags[i+1]
 		}
-		if !ok || !filepath.IsLocal(dir) {
+		if !ok || !filepath.IsLocal(search) {
 			continue
 		}
 		for _, name := range read {
 			base := filepath.Base(name)
 			stem := strings.TrimSuffix(strings.TrimSuffix(base, ".so"), ".a")
 			for _, candidate := range []string{base, stem + ".so", stem + ".a"} {
-				candidate = filepath.Join(dir, candidate)
+				candidate = filepath.Join(search, candidate)
 				if _, err := os.Stat(at(dir, candidate)); err != nil &&
 					strings.HasPrefix(base, "lib") && !slices.Contains(names, candidate) {
 					names = append(names, candidate)

@@ -1,10 +1,13 @@
 package compile
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestMakeRule(t *testing.T) {
@@ -74,5 +77,23 @@ func TestWarningsText(t *testing.T) {
 		"/usr/bin/ld: an object file: missing .note"
 	if got := warnings([]byte(said)); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestAbsentLibraries leaves out what the linker would find already.
+func TestAbsentLibraries(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"one/libm.so", "two/libm.a"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := absentLibraries(dir, []string{"/usr/lib/libm.a", "/usr/lib/crt1.o"},
+		[]string{"-Lone", "-L", "two", "-L/usr/lib", "-L../above"})
+	if d := cmp.Diff([]string{"one/libm.a", "two/libm.so"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }

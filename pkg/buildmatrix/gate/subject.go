@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"context"
@@ -23,7 +23,7 @@ type Subject struct {
 	// Calls returns what the functions of the object use. It is asked only if it matters, since
 	// that may take a run of the compiler.
 	Calls func(context.Context) (compile.CallGraph, []compile.Chooser, error)
-	Scope *scope
+	Scope *Scope
 
 	notes []Reason
 }
@@ -41,7 +41,7 @@ type Findings struct {
 func (s *Subject) Check(ctx context.Context) (*Findings, error) {
 	s.notes = nil
 	c := s.Object.Container
-	reasons := reasonsOf(ulp.Check(s.Description, c, s.Scope.target, s.Entries))
+	reasons := ReasonsOf(ulp.Check(s.Description, c, s.Scope.Target, s.Entries))
 	var accepted []Reason
 	if s.Patch.Clones != "" {
 		isClone := func(r Reason) bool { return r.Code == codeOf(ulp.ErrClone) }

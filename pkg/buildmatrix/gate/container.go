@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"errors"
@@ -29,8 +29,8 @@ func acceptedAs(why string, reasons []Reason) []Reason {
 	return notes
 }
 
-// reasonsOf turns an error of package ulp into reasons.
-func reasonsOf(err error) []Reason {
+// ReasonsOf turns an error of package ulp into reasons.
+func ReasonsOf(err error) []Reason {
 	if err == nil {
 		return nil
 	}
@@ -40,13 +40,13 @@ func reasonsOf(err error) []Reason {
 	}
 	reasons := make([]Reason, len(list))
 	for i, d := range list {
-		reasons[i] = reasonAt(codeOf(d), d)
+		reasons[i] = ReasonAt(codeOf(d), d)
 	}
 	return reasons
 }
 
-// reasonAt makes a reason of a finding.
-func reasonAt(code string, d *diag.Diagnostic) Reason {
+// ReasonAt makes a reason of a finding.
+func ReasonAt(code string, d *diag.Diagnostic) Reason {
 	return Reason{Code: code, Where: d.String(), Message: d.Message, Hint: d.Hint,
 		Shown: d.Render(false)}
 }

@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"errors"
@@ -53,10 +53,11 @@ func (s *Subject) Engines(image []byte) (able []string, notes []Reason, err erro
 func (s *Subject) notForPulp() []Reason {
 	var reasons []Reason
 	for _, f := range s.Description.Functions {
-		if row, ok := s.Scope.target.Function(f.Old.Text); ok && !row.Patchable && s.Scope.target.Complete {
-			reasons = append(reasons, reasonAt("no-nops", s.at(f.Old,
+		if row, ok := s.Scope.Target.Function(f.Old.Text); ok && !row.Patchable &&
+			s.Scope.Target.Complete {
+			reasons = append(reasons, ReasonAt("no-nops", s.at(f.Old,
 				fmt.Sprintf("%q has no NOPs for a detour in this build of %s: only the native "+
-					"engine replaces it", f.Old.Text, s.Scope.target.Name), "")))
+					"engine replaces it", f.Old.Text, s.Scope.Target.Name), "")))
 		}
 	}
 	return reasons
@@ -81,14 +82,14 @@ func (s *Subject) notForNative(c *ulp.Container) []Reason {
 		}
 	}
 	for _, f := range s.Description.Functions {
-		row, ok := s.Scope.target.Function(f.Old.Text)
-		why, judged := s.Scope.target.EntryProof(row.Value)
+		row, ok := s.Scope.Target.Function(f.Old.Text)
+		why, judged := s.Scope.Target.EntryProof(row.Value)
 		if ok && judged && row.Patchable && (why != "" || s.Entries != symtab.EntriesAny) {
 			reasons = append(reasons,
-				reasonAt("long-nops",
+				ReasonAt("long-nops",
 					s.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
 						"that the native engine knows: only libpulp replaces it", f.Old.Text,
-						s.Scope.target.Name), "")))
+						s.Scope.Target.Name), "")))
 		}
 	}
 	reasons = append(reasons, s.handlers()...)
@@ -105,27 +106,27 @@ func (s *Subject) handlers() []Reason {
 	switch {
 	case s.Patch.Unwinding == ulp.UnwindingNone:
 		return nil
-	case !s.Scope.target.HasHandlers():
+	case !s.Scope.Target.HasHandlers():
 		return []Reason{
 			{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell "+
 				"which functions handle exceptions "+
 				"or cancellation: another version of lpbuild made it, and the native engine may "+
-				"refuse them", s.Scope.target.Name), Hint: "run lpbuild download again"}}
+				"refuse them", s.Scope.Target.Name), Hint: "run lpbuild download again"}}
 	}
 	var reasons []Reason
 	for _, f := range s.Description.Functions {
-		row, ok := s.Scope.target.Function(f.Old.Text)
+		row, ok := s.Scope.Target.Function(f.Old.Text)
 		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch " +
 			"in lpbuild.yaml"
 		if row.Patchable {
 			hint = "processes that are started with libpulp.so can be patched; " + hint
 		}
-		if why := s.Scope.target.Handlers(row.Value); ok && why != "" {
+		if why := s.Scope.Target.Handlers(row.Value); ok && why != "" {
 			reasons = append(reasons,
-				reasonAt("handlers", s.at(f.Old, fmt.Sprintf("%q cannot be replaced by the "+
+				ReasonAt("handlers", s.at(f.Old, fmt.Sprintf("%q cannot be replaced by the "+
 					"native engine in this build of "+
 					"%s: %s, and the unwinder would not find its replacement", f.Old.Text,
-					s.Scope.target.Name, why), hint)))
+					s.Scope.Target.Name, why), hint)))
 		}
 	}
 	return reasons
@@ -134,13 +135,13 @@ func (s *Subject) handlers() []Reason {
 // unknownCallers returns a note if nobody has looked for callers that rely on registers which a
 // function leaves alone.
 func (s *Subject) unknownCallers() []Reason {
-	if s.Scope.target.Arch != symtab.X86_64 || s.Scope.target.HasCallers() {
+	if s.Scope.Target.Arch != symtab.X86_64 || s.Scope.Target.HasCallers() {
 		return nil
 	}
 	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does "+
 		"not tell which callers in the library rely "+
 		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it",
-		s.Scope.target.Name), Hint: "run lpbuild download again"}}
+		s.Scope.Target.Name), Hint: "run lpbuild download again"}}
 }
 
 // lostHandlers returns a reason for each function that handles exceptions or cancellation while its
@@ -151,8 +152,8 @@ func (s *Subject) lostHandlers(c *ulp.Container) ([]Reason, error) {
 	}
 	var reasons []Reason
 	for _, f := range s.Description.Functions {
-		old, ok := s.Scope.target.Function(f.Old.Text)
-		if !ok || s.Scope.target.Handlers(old.Value) == "" {
+		old, ok := s.Scope.Target.Function(f.Old.Text)
+		if !ok || s.Scope.Target.Handlers(old.Value) == "" {
 			continue
 		}
 		replacement, _ := c.Lookup(f.New.Text)
@@ -161,7 +162,7 @@ func (s *Subject) lostHandlers(c *ulp.Container) ([]Reason, error) {
 			return nil, err
 		case !handles:
 			reasons = append(reasons,
-				reasonAt("lost-handlers",
+				ReasonAt("lost-handlers",
 					s.at(f.New, fmt.Sprintf("%q has something to clean up when an exception or "+
 						"the end of its thread passes through it, %q has not: locks may stay "+
 						"locked", f.Old.Text, f.New.Text),
@@ -173,8 +174,8 @@ func (s *Subject) lostHandlers(c *ulp.Container) ([]Reason, error) {
 
 // notLoaded returns a reason if the container uses libraries that only its own DT_NEEDED brings
 // into a process: the native engine loads none.
-func (s *scope) notLoaded(c *ulp.Container) []Reason {
-	without := newScope(nil, s.target, s.own, s.others)
+func (s *Scope) notLoaded(c *ulp.Container) []Reason {
+	without := NewScope(nil, s.Target, s.own, s.others)
 	var names []string
 	for _, soname := range c.Needed {
 		if !s.isTarget(soname) && !isLoader(soname) && !slices.Contains(without.loaded, soname) {
@@ -192,7 +193,7 @@ func (s *scope) notLoaded(c *ulp.Container) []Reason {
 		Code: "not-loaded",
 		Message: fmt.Sprintf("the container uses %s, which %s does not bring into a process: "+
 			"libpulp has it loaded, the native engine does not",
-			strings.Join(names, ", "), s.target.Name),
+			strings.Join(names, ", "), s.Target.Name),
 		Hint: "copy what is needed into the source",
 	}}
 }

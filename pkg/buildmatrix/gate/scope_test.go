@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func TestTargetImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newScope(nil, lib, nil, nil)
+	s := NewScope(nil, lib, nil, nil)
 	for name, want := range map[string]bool{"plain": true, "weak": false, "hidden": false,
 		"nowhere": false} {
 		if problem, _ := s.symbolProblem(symtab.Undefined{Name: name}); (problem == "") != want {
@@ -33,8 +33,8 @@ func TestTargetImports(t *testing.T) {
 // needs in each build.
 func TestScopeFollowsEveryBuild(t *testing.T) {
 	target := &symtab.Library{Name: "libtoy.so.1", Needed: []string{"liba.so"}}
-	build := func(needed ...string) exports { return exports{"liba.so": {needed: needed}} }
-	s := newScope(nil, target, nil, []exports{build("libb.so", "libc.so"),
+	build := func(needed ...string) Exports { return Exports{"liba.so": {needed: needed}} }
+	s := NewScope(nil, target, nil, []Exports{build("libb.so", "libc.so"),
 		build("libc.so", "libd.so"), {"ld64.so.2": {}}})
 	if got := fmt.Sprint(s.loaded); got != "[liba.so ld64.so.2 libc.so]" {
 		t.Errorf("loaded are %s", got)

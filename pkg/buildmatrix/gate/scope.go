@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"slices"
@@ -8,8 +8,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// exports is what the libraries of a build export, by SONAME.
-type exports map[string]*exported
+// Exports is what the libraries of a build export, by SONAME.
+type Exports map[string]*exported
 
 // exported is what one library exports and needs.
 type exported struct {
@@ -18,8 +18,9 @@ type exported struct {
 	symbols map[string]bool
 }
 
-func newExports(list *download.ExportList) exports {
-	e := make(exports, len(list.Libraries))
+// NewExports returns what the libraries of a build export, from its list in the catalogue.
+func NewExports(list *download.ExportList) Exports {
+	e := make(Exports, len(list.Libraries))
 	for soname, lib := range list.Libraries {
 		set := make(map[string]bool, 2*len(lib.Symbols)+16)
 		for _, s := range lib.Symbols {
@@ -46,21 +47,21 @@ func isLoader(soname string) bool {
 	})
 }
 
-// scope is where the dynamic linker will find what a container needs: the library that is patched,
+// Scope is where the dynamic linker will find what a container needs: the library that is patched,
 // the libraries that it needs, those that the container needs, and so on. A library that only lies
 // in the same package may not be loaded.
-type scope struct {
-	target *symtab.Library
-	own    exports   // of the same build: exactly these will be there
-	others []exports // of the other packages' builds in the lock: any one of them may be there
+type Scope struct {
+	Target *symtab.Library
+	own    Exports   // of the same build: exactly these will be there
+	others []Exports // of the other packages' builds in the lock: any one of them may be there
 	loaded []string  // SONAMEs, without the target's own, in the order of loading
 }
 
-// newScope takes what the container needs.
-func newScope(needed []string, target *symtab.Library, own exports, others []exports) *scope {
-	s := &scope{target: target, own: own, others: others}
+// NewScope takes what the container needs.
+func NewScope(needed []string, target *symtab.Library, own Exports, others []Exports) *Scope {
+	s := &Scope{Target: target, own: own, others: others}
 	queue := slices.Concat(target.Needed, needed)
-	for _, e := range slices.Concat([]exports{own}, others) {
+	for _, e := range slices.Concat([]Exports{own}, others) {
 		for soname := range e {
 			if isLoader(soname) {
 				queue = append(queue, soname)
@@ -81,12 +82,12 @@ func newScope(needed []string, target *symtab.Library, own exports, others []exp
 	return s
 }
 
-func (s *scope) isTarget(soname string) bool {
-	return soname == s.target.SONAME || soname == s.target.Name
+func (s *Scope) isTarget(soname string) bool {
+	return soname == s.Target.SONAME || soname == s.Target.Name
 }
 
 // providers returns the library of that SONAME in each build that may provide it.
-func (s *scope) providers(soname string) []*exported {
+func (s *Scope) providers(soname string) []*exported {
 	if e := s.own[soname]; e != nil {
 		return []*exported{e}
 	}
@@ -100,7 +101,7 @@ func (s *scope) providers(soname string) []*exported {
 }
 
 // neededBy returns what a library needs whichever build it comes from.
-func (s *scope) neededBy(soname string) []string {
+func (s *Scope) neededBy(soname string) []string {
 	providers := s.providers(soname)
 	if len(providers) == 0 {
 		return nil
@@ -112,7 +113,7 @@ func (s *scope) neededBy(soname string) []string {
 
 // provides reports whether the symbol ("name@VERSION" or "name") or version ("@VERSION") is there
 // in whichever build has the library.
-func (s *scope) provides(soname, symbol string) bool {
+func (s *Scope) provides(soname, symbol string) bool {
 	providers := s.providers(soname)
 	return len(providers) > 0 && all(providers, func(e *exported) bool { return e.has(symbol) })
 }
@@ -123,15 +124,15 @@ func all[T any](list []T, f func(T) bool) bool {
 
 // targetExports reports whether the patched library exports a symbol, in that version if there is
 // one.
-func (s *scope) targetExports(name, version string) bool {
-	return slices.ContainsFunc(s.target.LookupAll(name), func(row symtab.Symbol) bool {
+func (s *Scope) targetExports(name, version string) bool {
+	return slices.ContainsFunc(s.Target.LookupAll(name), func(row symtab.Symbol) bool {
 		return row.IsExported() && (version == "" || row.Version == version)
 	})
 }
 
 // targetDefines reports whether the patched library exports anything of that version.
-func (s *scope) targetDefines(version string) bool {
-	for row := range s.target.Symbols() {
+func (s *Scope) targetDefines(version string) bool {
+	for row := range s.Target.Symbols() {
 		if row.Version == version && row.IsExported() {
 			return true
 		}
@@ -141,8 +142,8 @@ func (s *scope) targetDefines(version string) bool {
 
 // targetImports reports whether the patched library cannot be loaded without the symbol: then it is
 // there.
-func (s *scope) targetImports(name, version string) bool {
-	return slices.ContainsFunc(s.target.LookupAll(name), func(row symtab.Symbol) bool {
+func (s *Scope) targetImports(name, version string) bool {
+	return slices.ContainsFunc(s.Target.LookupAll(name), func(row symtab.Symbol) bool {
 		return row.IsRequired() && row.Version == version
 	})
 }

@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, er
 	back := map[string]ulp.Replacement{}
 	for _, u := range s.Object.Container.Undefined() {
 		for _, r := range s.Description.Functions {
-			if leadsTo(s.Scope.target, u.Name, r.Old.Text) {
+			if leadsTo(s.Scope.Target, u.Name, r.Old.Text) {
 				back[u.Name] = r
 				break
 			}
@@ -59,7 +59,7 @@ func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, er
 		}
 		if chain := calls.Chain(r.New.Text, comesBack, called); chain != nil {
 			reasons = append(reasons,
-				reasonAt("recursion", s.at(r.New, fmt.Sprintf("%q calls the function that it "+
+				ReasonAt("recursion", s.at(r.New, fmt.Sprintf("%q calls the function that it "+
 					"replaces, which leads back to it: %s → %s", r.New.Text,
 					strings.Join(visible(chain), " → "), r.New.Text),
 					s.recursionHint(r, chain[len(chain)-1]))))
@@ -75,7 +75,7 @@ func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, er
 					"build --help) and call that; %s", pointer, hint)
 			}
 			taken = append(taken,
-				reasonAt("recursion",
+				ReasonAt("recursion",
 					s.at(r.New, fmt.Sprintf(
 						"%q takes the address of the function that it replaces, "+
 							"and a call by that would lead back to it: %s → %s", r.New.Text,

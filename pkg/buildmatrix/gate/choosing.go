@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"context"
@@ -16,8 +16,8 @@ func (s *Subject) choosing(ctx context.Context) ([]Reason, error) {
 	// by replaced functions: which indirect function chooses them
 	implementations := map[string]string{}
 	for _, r := range s.Description.Functions {
-		if row, ok := s.Scope.target.Function(r.Old.Text); ok {
-			if name := s.Scope.target.Implements(row); name != "" {
+		if row, ok := s.Scope.Target.Function(r.Old.Text); ok {
+			if name := s.Scope.Target.Implements(row); name != "" {
 				implementations[r.Old.Text] = name
 			}
 		}
@@ -51,7 +51,7 @@ func (s *Subject) choosing(ctx context.Context) ([]Reason, error) {
 				strings.Join(returns, " or "))
 		}
 		reasons = append(reasons,
-			reasonAt("resolver", s.at(r.New, fmt.Sprintf("%q has no parameters and returns the "+
+			ReasonAt("resolver", s.at(r.New, fmt.Sprintf("%q has no parameters and returns the "+
 				"address of a function, as the code of "+
 				"the indirect function %s does, but %s is one of the implementations: who calls "+
 				"it would take the address for its result", r.New.Text, implementations[r.Old.Text],

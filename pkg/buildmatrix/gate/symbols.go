@@ -1,4 +1,4 @@
-package buildmatrix
+package gate
 
 import (
 	"fmt"
@@ -14,10 +14,10 @@ import (
 
 // strangers returns a reason for each library that the container needs and that nobody knows to be
 // there.
-func (s *scope) strangers(c *ulp.Container) []Reason {
+func (s *Scope) strangers(c *ulp.Container) []Reason {
 	var reasons []Reason
 	for _, soname := range c.Needed {
-		if s.isTarget(soname) || slices.Contains(s.target.Needed, soname) ||
+		if s.isTarget(soname) || slices.Contains(s.Target.Needed, soname) ||
 			len(s.providers(soname)) > 0 {
 			continue
 		}
@@ -25,7 +25,7 @@ func (s *scope) strangers(c *ulp.Container) []Reason {
 			Code: "needed-library",
 			Message: fmt.Sprintf("the container needs %s, which %s does not need and no build in "+
 				"%s contains: where it is missing the container cannot be loaded",
-				soname, s.target.Name, config.LockName),
+				soname, s.Target.Name, config.LockName),
 			Hint: "link without it (-Wl,--as-needed drops libraries that nothing is used of), or " +
 				"add the package that contains it to \"packages\"",
 		})
@@ -35,7 +35,7 @@ func (s *scope) strangers(c *ulp.Container) []Reason {
 
 // missing returns a reason for each symbol and each version that the container needs and that is
 // not there.
-func (s *scope) missing(c *ulp.Container) []Reason {
+func (s *Scope) missing(c *ulp.Container) []Reason {
 	var reasons []Reason
 	refuse := func(code, hint, format string, args ...any) {
 		reasons = append(reasons, Reason{Code: code, Message: fmt.Sprintf(format, args...),
@@ -66,7 +66,7 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 
 // olderVersion returns a hint if the build has, in an older version, all that the container uses in
 // a version that the build lacks; "" if not.
-func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
+func (s *Scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 	var lines []string
 	for _, u := range c.Undefined() {
 		if u.File != need.File || u.Version != need.Version || u.Weak {
@@ -91,7 +91,7 @@ func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 
 // versionIn returns the oldest version but one in which a library of the builds, or the target,
 // exports a symbol; "" if none does.
-func (s *scope) versionIn(name, but string) string {
+func (s *Scope) versionIn(name, but string) string {
 	oldest := ""
 	note := func(version string) {
 		_, a := symtab.SplitNumber(version)
@@ -100,12 +100,12 @@ func (s *scope) versionIn(name, but string) string {
 			oldest = version
 		}
 	}
-	for _, row := range s.target.LookupAll(name) {
+	for _, row := range s.Target.LookupAll(name) {
 		if row.IsExported() {
 			note(row.Version)
 		}
 	}
-	for _, e := range append([]exports{s.own}, s.others...) {
+	for _, e := range append([]Exports{s.own}, s.others...) {
 		for _, lib := range e {
 			if !lib.has(name) {
 				continue
@@ -139,10 +139,10 @@ func users(c *ulp.Container, need symtab.Need) string {
 
 // versionProblem says what is wrong with a symbol version that the container's loader would ask a
 // library for; "" if nothing is.
-func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
+func (s *Scope) versionProblem(need symtab.Need) (problem, hint string) {
 	own := s.own[need.File] != nil
 	switch {
-	case slices.Contains(s.target.Needs, need), s.isTarget(need.File) &&
+	case slices.Contains(s.Target.Needs, need), s.isTarget(need.File) &&
 		s.targetDefines(need.Version), s.provides(need.File, "@"+need.Version):
 		// what the library itself cannot be loaded without is there, also a version that has no
 		// symbols
@@ -158,15 +158,15 @@ func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
 	}
 	return fmt.Sprintf("neither this build's package nor another one in the lock contains %s; "+
 		"this build's %s itself needs no version of it as new as that",
-		need.File, s.target.Name), "add the package that contains " + need.File + " to \"packages\""
+		need.File, s.Target.Name), "add the package that contains " + need.File + " to \"packages\""
 }
 
 // inheritedNeed reports whether the library itself needs a version at least as new: then it is
 // there wherever the library is. Version names of one series ("GLIBC_2.4", "GLIBC_2.34") are
 // cumulative.
-func (s *scope) inheritedNeed(need symtab.Need) bool {
+func (s *Scope) inheritedNeed(need symtab.Need) bool {
 	series, number := symtab.SplitNumber(need.Version)
-	return slices.ContainsFunc(s.target.Needs, func(n symtab.Need) bool {
+	return slices.ContainsFunc(s.Target.Needs, func(n symtab.Need) bool {
 		s, v := symtab.SplitNumber(n.Version)
 		return n.File == need.File && (n.Version == need.Version || s == series && number != "" &&
 			v != "" && rpmver.Compare(number, v) <= 0)
@@ -178,7 +178,7 @@ const hintStatic = "name a static function or variable of the library by a refer
 	"a function that only newer builds have must be copied into the source"
 
 // symbolProblem says what is wrong with an undefined symbol; "" if nothing is.
-func (s *scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
+func (s *Scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 	name := u.Name
 	if u.Version != "" {
 		name += "@" + u.Version
@@ -206,21 +206,21 @@ func (s *scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 }
 
 // unversionedProblem tells a symbol that nobody has from one of a library that is not loaded.
-func (s *scope) unversionedProblem(name string) (problem, hint string) {
-	for _, e := range slices.Concat([]exports{s.own}, s.others) {
+func (s *Scope) unversionedProblem(name string) (problem, hint string) {
+	for _, e := range slices.Concat([]Exports{s.own}, s.others) {
 		for _, soname := range sortedNames(e) {
 			if e[soname].has(name) && !slices.Contains(s.loaded, soname) {
 				return fmt.Sprintf("%s is exported by %s, which neither %s nor the container "+
-						"needs: it may not be loaded", name, soname, s.target.Name),
+						"needs: it may not be loaded", name, soname, s.Target.Name),
 					"link the container with that library, in \"cflags\""
 			}
 		}
 	}
 	return fmt.Sprintf("%s is exported neither by %s nor by every build of a library that is "+
 		"loaded with it or with the container",
-		name, s.target.Name), hintStatic
+		name, s.Target.Name), hintStatic
 }
 
-func sortedNames(e exports) []string {
+func sortedNames(e Exports) []string {
 	return slices.Sorted(maps.Keys(e))
 }
