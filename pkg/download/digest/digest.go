@@ -115,7 +115,6 @@ func OfBytes(data []byte) Digest {
 	return Digest{"sha256", hex.EncodeToString(sum[:])}
 }
 
-// ofReader returns the SHA-256 digest of the rest of r.
 // OfStrings returns the SHA-256 in hexadecimal of strings, none of which can run into the next.
 func OfStrings(parts ...string) string {
 	var b strings.Builder
@@ -125,6 +124,7 @@ func OfStrings(parts ...string) string {
 	return OfBytes([]byte(b.String())).Hex
 }
 
+// ofReader returns the SHA-256 digest of the rest of r.
 func ofReader(r io.Reader) (Digest, error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {
