@@ -99,7 +99,7 @@ func offered(t *testing.T, shell, program, file, line string) string {
 	var words []string
 	for offer := range strings.Lines(string(out)) {
 		word, _, _ := strings.Cut(strings.TrimSpace(offer), "\t")
-		if word, _, _ = strings.Cut(word, ":"); word != "" { // zsh has descriptions behind a colon
+		if word, _, _ = strings.Cut(word, ":"); word != "" { // zsh has descriptions after a colon
 			words = append(words, word)
 		}
 	}

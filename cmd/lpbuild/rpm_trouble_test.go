@@ -42,7 +42,7 @@ func TestRPMStuck(t *testing.T) {
 	other.says(version2)
 }
 
-// runs says whether there is a process with words on its command line.
+// runs reports whether there is a process with words on its command line.
 func runs(t testing.TB, words ...string) bool {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")

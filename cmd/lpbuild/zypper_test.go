@@ -39,7 +39,7 @@ func (s *scratch) zyppFails(want string, args ...string) {
 	prints(s.t, out, want)
 }
 
-// has says whether a package is installed.
+// has reports whether a package is installed.
 func (s *scratch) has(name string) bool {
 	return exec.Command("rpm", "--root", s.root, "-q", name).Run() == nil
 }

@@ -130,7 +130,7 @@ func unknownFlag(cmd *cobra.Command, e *pflag.NotExistError) error {
 	return &mistyped{"unknown flag: --" + e.GetSpecifiedName(), names}
 }
 
-// wrongValue says why a value is none of a flag's. strconv's errors have types; that of
+// wrongValue returns why a value is none of a flag's. strconv's errors have types; that of
 // time.ParseDuration does not.
 func wrongValue(e *pflag.InvalidValueError) string {
 	switch kind := e.GetFlag().Value.Type(); {

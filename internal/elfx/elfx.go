@@ -38,7 +38,7 @@ const (
 // maxImage bounds the images that are accepted: offsets into any table then fit 32 bits.
 const maxImage = 1 << 31
 
-// ErrUnsupported says that the image is ELF, but of a kind that the package does not read.
+// ErrUnsupported means that the image is ELF, but of a kind that the package does not read.
 var ErrUnsupported = errors.New("unsupported")
 
 var (

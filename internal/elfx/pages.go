@@ -2,7 +2,7 @@ package elfx
 
 const pageSize = 4096
 
-// Pages returns a segment as it is mapped: whole pages of the file, with zeros behind its end, and
+// Pages returns a segment as it is mapped: whole pages of the file, with zeros after its end, and
 // the address that they begin at. It returns nothing if they would be more than most bytes, or
 // cannot be mapped like this.
 //

@@ -21,7 +21,7 @@ type Section struct {
 	Entsize uint64
 }
 
-// InFile says whether the section has bytes in the file.
+// InFile reports whether the section has bytes in the file.
 func (s *Section) InFile() bool { return s.Type != elf.SHT_NULL && s.Type != elf.SHT_NOBITS }
 
 // AppendBinary appends the section as it is in a section table. It returns no error.

@@ -51,7 +51,7 @@ func (f *File) parseSegments() error {
 	return nil
 }
 
-// SegmentTableEnd returns the offset behind the program header table.
+// SegmentTableEnd returns the offset after the program header table.
 func (f *File) SegmentTableEnd() uint64 {
 	return le.Uint64(f.header[32:]) + uint64(len(f.Segments))*segmentSize
 }
@@ -117,7 +117,7 @@ type Memory struct {
 	err   error
 }
 
-// Stretches of code that are read from a file at once, and how much of it there is behind an
+// Stretches of code that are read from a file at once, and how much of it there is after an
 // address whose code is asked for, unless the segment ends before: more than anybody looks at.
 const (
 	stretch = 64 << 10

@@ -21,7 +21,7 @@ type SymbolTable struct {
 	off     uint64
 	rows    []byte
 	Strings []byte // the names, each ended by NUL; the last byte is NUL
-	Named   int    // rows behind the null symbol that have a name
+	Named   int    // rows after the null symbol that have a name
 	shared  bool   // the rows are part of an image in memory
 }
 

@@ -208,7 +208,7 @@ func nearTarget(code []byte, i int) (to uint64, ok bool) {
 	return uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:])))), true
 }
 
-// near says whether note wants more.
+// near reports whether note wants more.
 func near(code []byte, addr uint64, note func(from, to uint64) bool) bool {
 	for i := range code {
 		if to, ok := nearTarget(code, i); ok && !note(addr+uint64(i), addr+to) {

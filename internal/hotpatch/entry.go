@@ -8,25 +8,24 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// Entry proves that a jump of five bytes may be written at the beginning of a function without
-// NOPs, or returns an [*Error]. The function is at an address of the text, and so long.
+// Entry proves that a five-byte jump can safely be written at the beginning of a function without
+// NOPs, or returns an [*Error]. addr is the function's address, size its length in bytes.
 //
-// The jump replaces whole instructions, behind endbr64 if the function begins with that. It is safe
-// if
+// The jump replaces whole instructions, after endbr64 if the function begins with that. It is safe
+// if all of this holds:
 //
-//   - everything in the function can be decoded, no branch in it leads between two instructions,
-//     and none but those that are replaced themselves to what is replaced;
-//   - no jump through a register or memory can lead there: see [Text.tables];
-//   - there is no other endbr64 in what is replaced, which says that something does lead there;
-//   - it lies in one page, so that it is there at once;
-//   - nothing elsewhere in the library leads into it: see [Text.EntersAt] and [Text.waysInto];
-//   - no caller in the library relies on more than what the ABI says of it: see [ErrRelied];
-//   - the instructions can be carried out at another place, where they have to be as long as not
-//     all functions of a live patch have been switched: see [Moved]. A call among them is the last
-//     one, and returns to where it always did.
+//   - The whole function can be decoded. No branch in it targets the middle of an instruction, and
+//     only the replaced instructions themselves branch to replaced bytes.
+//   - No jump through a register or memory can target the replaced bytes: see [Text.tables].
+//   - The replaced bytes contain no other endbr64, which would mean that something does target it.
+//   - The replaced bytes are in one page, so that they change at once.
+//   - Nothing elsewhere in the library targets them: see [Text.EntersAt] and [Text.waysInto].
+//   - No caller in the library relies on more than the ABI guarantees: see [ErrRelied].
+//   - The instructions can run at another address, where they are until all functions of a live
+//     patch have been switched: see [Moved]. A call must be the last of them, and returns to where
+//     it always did.
 //
-// A function that is shorter than the jump has to be followed by padding, which nothing leads into
-// either.
+// A function that is shorter than the jump must be followed by padding that nothing targets.
 func (t *Text) Entry(addr, size uint64) (Place, error) {
 	off := addr - t.Addr
 	if size == 0 || size > MaxFunction || addr < t.Addr || off > uint64(len(t.Code)) ||

@@ -15,7 +15,7 @@ const (
 
 // Memory is where a library is loaded, or would be.
 type Memory interface {
-	// Contains says whether size bytes at an address are the library's.
+	// Contains reports whether size bytes at an address are the library's.
 	Contains(addr, size uint64) bool
 	// Read fills b with what is at an address that Contains knows.
 	Read(b []byte, addr uint64) error

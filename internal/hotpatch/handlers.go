@@ -30,7 +30,7 @@ const (
 	encPcrel4  = 0x1b // relative to itself, four bytes, signed: what assemblers use on x86_64
 )
 
-// Handlers says whether the function at an address handles exceptions, or what ends a thread
+// Handlers reports whether the function at an address handles exceptions, or what ends a thread
 // (pthread_cancel): the error is ErrHandlers, or ErrFrame if that cannot be told. nil: it does not,
 // or no unwinder finds anything about it.
 func (f *Frames) Handlers(entry uint64) error {
@@ -95,7 +95,7 @@ func (f *Frames) covering(addr uint64) (fde []byte, at uint64, err error) {
 // record reads a CIE or FDE from its length on, at most so much of it. The error is ErrFrame if
 // there is none.
 func (f *Frames) record(at uint64, most int) ([]byte, error) {
-	const least = 16 // lengths, distances, and what each of the two has behind them
+	const least = 16 // lengths, distances, and what each of the two has after them
 	var length [4]byte
 	if !f.m.Contains(at, least) {
 		return nil, ErrFrame
@@ -165,7 +165,7 @@ func parseAugmentation(cie []byte) (a augmentation, ok bool) {
 	return a, ok
 }
 
-// firstPointer says whether an FDE's own data begin with a pointer that is not null.
+// firstPointer reports whether an FDE's own data begin with a pointer that is not null.
 func firstPointer(b []byte, enc byte) (is, ok bool) {
 	size, known := pointerSize(enc)
 	if !known || len(b) == 0 || int(b[0]) < size || b[0] >= 0x80 || len(b) <= size {

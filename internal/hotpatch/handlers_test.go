@@ -43,7 +43,7 @@ func handled() flat {
 	put(plain, 28)
 	copy(b[plain+8-handledBase:], "\x01zR\x00\x01\x78\x10\x01\x1b")
 	third := handledFDEs + 2*size
-	put(third+4, uint64(third+4-plain)) // a CIE may stand behind
+	put(third+4, uint64(third+4-plain)) // a CIE may stand after
 	return flat{handledBase, b}
 }
 

@@ -88,7 +88,7 @@ type listed struct {
 	begin bool // at a symbol, where objdump begins anew
 }
 
-// prefixes are names that objdump puts in front of a mnemonic.
+// prefixes are names that objdump puts before a mnemonic.
 var prefixes = map[string]bool{"bnd": true, "notrack": true, "rep": true, "repz": true,
 	"repnz": true, "lock": true, "data16": true, "addr32": true, "cs": true, "ds": true, "es": true,
 	"fs": true, "gs": true, "ss": true, "xacquire": true, "xrelease": true}

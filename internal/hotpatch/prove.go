@@ -28,7 +28,7 @@ const (
 	// BeforeLen and AtLen are the NOPs before the symbol, and at the entry.
 	BeforeLen = 14
 	AtLen     = 2
-	// Window is what has to be there around an entry, from BeforeLen bytes in front of it.
+	// Window is what has to be there around an entry, from BeforeLen bytes before it.
 	Window = BeforeLen + LandingLen + CodeLen
 	// MaxFunction bounds what is decoded: glibc's largest function has 30 KiB.
 	MaxFunction = 1 << 20
@@ -44,7 +44,7 @@ var (
 	oneNOP  = []byte{0x66, 0x90}
 )
 
-// Error says why no jump can be put at the entry of a function.
+// Error is why no jump can be put at the entry of a function.
 type Error struct {
 	Why   string // the same words for all functions of which the same is true
 	Where string // places in the function; "" if there are none
@@ -89,8 +89,8 @@ func Moving(err error, bias uint64) error {
 	return err
 }
 
-// HasNOPs recognises the NOPs of -fpatchable-function-entry=16,14, behind endbr64 if there is one,
-// as they are or made one by `ulp post`. window begins BeforeLen bytes in front of the symbol, and
+// HasNOPs recognises the NOPs of -fpatchable-function-entry=16,14, after endbr64 if there is one,
+// as they are or made one by `ulp post`. window begins BeforeLen bytes before the symbol, and
 // must have Window bytes.
 func HasNOPs(window []byte) bool {
 	if len(window) < Window || !bytes.HasPrefix(window, nops) {
@@ -102,7 +102,7 @@ func HasNOPs(window []byte) bool {
 
 // Place is where a jump may be written in a function.
 type Place struct {
-	Landing bool // behind endbr64
+	Landing bool // after endbr64
 	N       int  // bytes that it replaces, as whole instructions: NearLen to CodeLen
 }
 

@@ -88,7 +88,7 @@ func TestShortBranches(t *testing.T) {
 	}
 }
 
-// TestOtherSegments has branches in other segments: right in front, right behind, and far away.
+// TestOtherSegments has branches in other segments: right in front, right after, and far away.
 func TestOtherSegments(t *testing.T) {
 	const base, function = 0x2000, 0x2000
 	fill := func(addr uint64, at uint64, code ...byte) Code {

@@ -17,7 +17,7 @@ import (
 // otherwise (distances of one or two bytes, as people write them) may be any address, also where
 // the label is the function's own name.
 
-// indirect is a jump through a register or memory, and what is in front of it, the nearest first.
+// indirect is a jump through a register or memory, and what is before it, the nearest first.
 type indirect struct {
 	instruction
 	before [4]instruction

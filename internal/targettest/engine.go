@@ -26,7 +26,7 @@ func KillSelf() {
 	select {} // until it comes
 }
 
-// Killed says whether the error of a command that was run means that SIGKILL ended it.
+// Killed reports whether the error of a command that was run means that SIGKILL ended it.
 func Killed(err error) bool {
 	ee, ok := errors.AsType[*exec.ExitError](err)
 	return ok && ee.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL

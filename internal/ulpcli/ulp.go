@@ -187,7 +187,7 @@ func Arguments(argv []string) []string {
 	return argv[1:]
 }
 
-// CommandFirst moves the command after "ulp" in front of its flags, where cobra requires it:
+// CommandFirst moves the command after "ulp" before its flags, where cobra requires it:
 // libpulp's tool takes them in any order.
 func CommandFirst(root *cobra.Command, args []string) []string {
 	i := firstWord(args, root)

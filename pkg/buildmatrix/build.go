@@ -22,7 +22,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ErrRefused says that at least one cell has no container.
+// ErrRefused means that at least one cell has no container.
 var ErrRefused = errors.New("not every live patch could be made")
 
 // Options is how to build.

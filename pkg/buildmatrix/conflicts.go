@@ -11,7 +11,7 @@ import (
 )
 
 // containerName returns the name of the cell's container: as the description has it, with the kind
-// of processor behind the release if the library is one of several of its name.
+// of processor after the release if the library is one of several of its name.
 func (c *Cell) containerName(expanded string) string {
 	release := "_" + c.Build.Version + "-" + c.Build.Release
 	head, tail, ok := strings.Cut(expanded, release+"_livepatch")

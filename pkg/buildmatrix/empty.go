@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// emptyMatrix says why nothing is to be built of what was asked for.
+// emptyMatrix returns why nothing is to be built of what was asked for.
 func (m *matrix) emptyMatrix(all int) error {
 	if all > 0 && m.Group != (Group{}) {
 		return fmt.Errorf("%s: group %s is empty: there are not that many builds", m.config.Path,
@@ -33,7 +33,7 @@ func (m *matrix) emptyMatrix(all int) error {
 	return why.Err()
 }
 
-// noBuild says why a patch is for no build of an architecture: the first condition that none of
+// noBuild returns why a patch is for no build of an architecture: the first condition that none of
 // those meets that met all before it.
 func (m *matrix) noBuild(p *config.Patch, arch symtab.Arch) (message, hint string) {
 	const again = "correct it, or run lpbuild download if lpbuild.yaml has changed since"

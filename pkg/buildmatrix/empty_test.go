@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestEmptyMatrix says why nothing is to be built: the first thing that is wrong, where it is
-// written.
+// TestEmptyMatrix checks the reason why nothing is to be built: the first fault, with its place.
 func TestEmptyMatrix(t *testing.T) {
 	for name, tc := range map[string]struct{ old, new, want string }{
 		"package's range": {"packages: [{name: toy}]", "packages: [{name: toy, builds: '> 3'}]",

@@ -147,7 +147,7 @@ func patternNotes(template, d *ulp.Description) []gate.Reason {
 	return notes
 }
 
-// ErrNoProofs says that a catalogue does not tell which functions can be replaced without NOPs.
+// ErrNoProofs means that a catalogue does not tell which functions can be replaced without NOPs.
 var ErrNoProofs = errors.New("it does not tell which functions can be replaced without NOPs " +
 	"(entries: any): " +
 	"another version of lpbuild made it: run lpbuild download again")

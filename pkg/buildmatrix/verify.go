@@ -18,7 +18,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ErrStale says that the build directory does not have what the report, the configuration and the
+// ErrStale means that the build directory does not have what the report, the configuration and the
 // lock say.
 var ErrStale = errors.New("it is not what lpbuild build made")
 

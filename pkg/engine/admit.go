@@ -10,7 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// ErrUnsure says that only a stop shows whether the process can be changed: all its threads have
+// ErrUnsure means that only a stop shows whether the process can be changed: all its threads have
 // system call filters, which the kernel shows to a tracer alone.
 var ErrUnsure = errors.New("its seccomp filters can only be read while it is stopped, and may " +
 	"forbid patching")

@@ -34,11 +34,11 @@ func (j *job) started(ctx context.Context) error {
 	return err
 }
 
-// anywhere says whether one of the engines can work in nearly every process: then a run is not
+// anywhere reports whether one of the engines can work in nearly every process: then a run is not
 // about those that an engine is for, but about those that have a target's library.
 func anywhere(engines []Engine) bool { return slices.ContainsFunc(engines, Engine.Anywhere) }
 
-// loaded says whether there is a library of that name.
+// loaded reports whether there is a library of that name.
 func loaded(libraries []*rtld.Library, name string) bool {
 	return slices.ContainsFunc(libraries, func(l *rtld.Library) bool { return named(l, name) })
 }

@@ -368,7 +368,7 @@ func (c *child) allMaps() string {
 }
 
 // has reports whether the live patch is in the process's memory, whatever the engines say: its path
-// stands in front of it.
+// stands before it.
 func (c *child) has(cs *engine.Containers) bool {
 	c.t.Helper()
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", c.pid))

@@ -159,13 +159,13 @@ func inOrder(all, some []*Container) []*Container {
 	return sorted
 }
 
-// named says whether a library has a base name: that of its file, or its SONAME, since the file's
-// name may have the version behind it.
+// named reports whether a library has a base name: that of its file, or its SONAME, since the
+// file's name may have the version after it.
 func named(l *rtld.Library, name string) bool {
 	return name != "" && (l.Name == name || l.SONAME == name)
 }
 
-// notFor says why a container is not for a process.
+// notFor returns why a container is not for a process.
 func notFor(c *Container, libraries []*rtld.Library) error {
 	t := c.Target()
 	for _, l := range libraries {

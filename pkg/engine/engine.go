@@ -17,7 +17,7 @@ type Engine interface {
 	// Anywhere says that the engine can work in nearly every process: that it can in one does not
 	// make it one of those that a run is about.
 	Anywhere() bool
-	// Open says whether the engine can work in a process, from what can be seen without stopping
+	// Open reports whether the engine can work in a process, from what can be seen without stopping
 	// it. The error is an ErrNoEngine if the engine is not for this process, or an [AgainError], or
 	// any other if it is but cannot be used. Every Target must be closed.
 	Open(ctx context.Context, v *View) (Target, error)

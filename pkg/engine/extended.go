@@ -17,8 +17,8 @@ const (
 	groupStep   = 64
 )
 
-// match says whether the pattern describes the whole of s. Where that takes too long to find out,
-// it does.
+// match reports whether the pattern describes the whole of s. Where that takes too long to find
+// out, it does.
 func (e extended) match(s string) bool {
 	m := extendedMatch{left: maxExtended}
 	return m.match(string(e), s) || m.left <= 0

@@ -13,7 +13,7 @@ import (
 // maxDepth bounds how deep directories are searched.
 const maxDepth = 64
 
-// IsPattern says whether a name stands for several files: it has a "*" in it. Other special
+// IsPattern reports whether a name stands for several files: it has a "*" in it. Other special
 // characters have a meaning only beside one, since names of containers may have brackets.
 func IsPattern(name string) bool { return strings.Contains(name, "*") }
 

@@ -94,7 +94,8 @@ func (j *job) chooseHolder(ctx context.Context) error {
 	return nil
 }
 
-// holds says whether the engine has something in the process that is to be reverted and is not yet.
+// holds reports whether the engine has something in the process that is to be reverted and is not
+// yet.
 func (j *job) holds(ctx context.Context) (bool, error) {
 	applied, err := j.target.Applied(ctx)
 	if err != nil || len(applied) == 0 {
@@ -119,7 +120,7 @@ func (j *job) allApplied(ctx context.Context) ([]Applied, error) {
 	return append(applied, others...), err
 }
 
-// appliedByOthers returns the live patches of the engines behind one, and calls seen for each
+// appliedByOthers returns the live patches of the engines after one, and calls seen for each
 // engine that has some.
 func appliedByOthers(ctx context.Context, engines []Engine, engine Engine, v *View,
 	seen func(Target, []Applied)) ([]Applied, error) {

@@ -164,7 +164,7 @@ func (j *job) uncertain(ctx context.Context, steps []Step, verdicts []error) []e
 	return verdicts
 }
 
-// interrupted says why a run ended.
+// interrupted returns why a run ended.
 func interrupted(run context.Context) error {
 	if cause := context.Cause(run); errors.Is(cause, ErrDeadline) {
 		return cause
@@ -248,7 +248,8 @@ func (j *job) revertAll() []string {
 	return names
 }
 
-// sameApplied says whether the live patches of the containers' targets are exactly the containers.
+// sameApplied reports whether the live patches of the containers' targets are exactly the
+// containers.
 func (j *job) sameApplied(ctx context.Context) (bool, error) {
 	applied, err := j.allApplied(ctx)
 	if err != nil {

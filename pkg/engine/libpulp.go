@@ -17,7 +17,7 @@ import (
 
 // Libpulp is the engine for processes that have libpulp.so loaded. The zero value works.
 type Libpulp struct {
-	// Prefix is put in front of the paths of containers that processes are told.
+	// Prefix is put before the paths of containers that processes are told.
 	Prefix string
 	// Consistency says where threads may be meanwhile.
 	Consistency Consistency
@@ -136,7 +136,7 @@ func (t *pulpTarget) Comments(ctx context.Context, a *Applied) (string, error) {
 
 // pulpPlan are the steps of one stop. libpulp.so takes patches one by one, and each plan of package
 // libpulp is for one: the first is made before the stop, the others are made again within it,
-// behind those that came before.
+// after those that came before.
 type pulpPlan struct {
 	t        *pulpTarget
 	steps    []Step
@@ -198,12 +198,12 @@ func (p *pulpPlan) plain(ctx context.Context, i int) (*libpulp.Plan, error) {
 	return p.t.r.PlanApply(ctx, s.Container.pulp, p.t.path(s.Container))
 }
 
-// revertsBefore says whether all patches of a step's library are to be taken out.
+// revertsBefore reports whether all patches of a step's library are to be taken out.
 func (p *pulpPlan) revertsBefore(i int) bool {
 	return revertsBefore(p.steps[:i], p.steps[i].Library)
 }
 
-// revertsBefore says whether one of some steps takes all patches of a library out.
+// revertsBefore reports whether one of some steps takes all patches of a library out.
 func revertsBefore(steps []Step, library string) bool {
 	return slices.ContainsFunc(steps, func(s Step) bool {
 		return s.Kind == RevertAll && s.Library == library
@@ -217,8 +217,8 @@ func (p *pulpPlan) firstApply(library string) int {
 	})
 }
 
-// coveredByApply says whether a RevertAll is a part of the step that applies the first new patch of
-// the library: so the process is never without the old one and without the new one.
+// coveredByApply reports whether a RevertAll is a part of the step that applies the first new patch
+// of the library: so the process is never without the old one and without the new one.
 func (p *pulpPlan) coveredByApply(i int) bool {
 	return p.steps[i].Kind == RevertAll && p.firstApply(p.steps[i].Library) > i
 }
@@ -338,8 +338,8 @@ func pulpError(err error) error {
 	return err
 }
 
-// tracedByUs says whether the tracer that has a process is a thread of ours, of an attempt that is
-// not over yet.
+// tracedByUs reports whether the tracer that has a process is a thread of ours, of an attempt that
+// is not over yet.
 func tracedByUs(err error) bool {
 	e, ok := errors.AsType[*tracer.Error](err)
 	if !ok || !errors.Is(e, tracer.ErrTraced) || e.Tracer <= 0 {

@@ -18,7 +18,7 @@ import (
 // Native is the engine for processes without libpulp.so: it loads live patches itself. The zero
 // value works.
 type Native struct {
-	// Entries says whether it patches functions without NOPs, where that is proven to be safe.
+	// Entries reports whether it patches functions without NOPs, where that is proven to be safe.
 	// Default: what each container says.
 	Entries symtab.Entries
 	// Consistency says where threads may be meanwhile.
@@ -236,15 +236,15 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 	return nativeError(err)
 }
 
-// is says whether a live patch is the step's container.
+// is reports whether a live patch is the step's container.
 func (s Step) is(a native.AppliedPatch) bool {
 	return s.Container != nil && a.ID == s.Container.Patch.Metadata.PatchID
 }
 
-// loaded says whether the process has a library of that name.
+// loaded reports whether the process has a library of that name.
 func (t *nativeTarget) loaded(name string) bool { return loaded(t.v.Libraries, name) }
 
-// revertsBefore says whether all patches of a step's library are to be taken out.
+// revertsBefore reports whether all patches of a step's library are to be taken out.
 func (p *nativePlan) revertsBefore(i int) bool {
 	return revertsBefore(p.steps[:i], p.steps[i].Library)
 }
@@ -256,7 +256,7 @@ func (p *nativePlan) firstApply(library string) int {
 	})
 }
 
-// comes says whether a new live patch of a library can come.
+// comes reports whether a new live patch of a library can come.
 func (p *nativePlan) comes(library string) bool {
 	for i, s := range p.steps {
 		if s.Kind == Apply && s.Library == library && p.verdicts[i] == nil {

@@ -26,7 +26,7 @@ type nopKey struct {
 	uid     uint32
 }
 
-// patchable says whether a library has a function that can be replaced, or is.
+// patchable reports whether a library has a function that can be replaced, or is.
 func (c *nopCache) patchable(ctx context.Context, v *View, l *rtld.Library) (bool, error) {
 	if l.Problem != nil || l.Class != elf.ELFCLASS64 {
 		return false, nil
@@ -58,9 +58,9 @@ const (
 	maxLooks  = 8000      // functions
 )
 
-// hasNOPs says whether a function that others can call begins as -fpatchable-function-entry makes
-// it. Most libraries have no such NOPs anywhere, which is found out quickly; in others a function
-// decides.
+// hasNOPs reports whether a function that others can call begins as -fpatchable-function-entry
+// makes it. Most libraries have no such NOPs anywhere, which is found out quickly; in others a
+// function decides.
 func hasNOPs(ctx context.Context, m *process.Memory, l *rtld.Library) (bool, error) {
 	arch, err := symtab.ArchOf(l.Machine)
 	if err != nil {
@@ -106,7 +106,7 @@ func isProbed(p *process.Prologue, run []byte) bool {
 	return bytes.HasSuffix(p.Before, run) && len(at) > 0 && at[0] == breakpoint && run[0] == 0x90
 }
 
-// nopRuns are the NOPs in front of a function that can be replaced.
+// nopRuns are the NOPs before a function that can be replaced.
 var nopRuns = map[symtab.Arch][]byte{
 	symtab.X86_64:  bytes.Repeat([]byte{0x90}, 14),
 	symtab.PPC64LE: bytes.Repeat([]byte{0, 0, 0, 0x60}, 13),
@@ -156,7 +156,7 @@ func isContainer(l *rtld.Library, applied []Applied) bool {
 		})
 }
 
-// exportsEngine says whether a library is libpulp.so, by its name: it is for people only.
+// exportsEngine reports whether a library is libpulp.so, by its name: it is for people only.
 func exportsEngine(l *rtld.Library) bool {
 	return bytes.HasPrefix([]byte(l.SONAME), []byte("libpulp.so")) ||
 		bytes.HasPrefix([]byte(l.Name), []byte("libpulp.so"))

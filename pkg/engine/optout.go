@@ -109,7 +109,7 @@ func inRoot(path, root string) string {
 	return ""
 }
 
-// listed says whether one of the patterns describes one of the names that are not "".
+// listed reports whether one of the patterns describes one of the names that are not "".
 func listed(list string, names ...string) bool {
 	for pattern := range strings.SplitSeq(list, ":") {
 		for _, name := range names {

@@ -74,7 +74,7 @@ const defaultTimeout = 30 * time.Second
 const DefaultMaxStop = 500 * time.Millisecond
 
 // GCPercent is for [debug.SetGCPercent] in a program that does nothing besides Run. What Run needs
-// at a time is a few MiB, so that Go's default would collect the rubbish behind every few dozen
+// at a time is a few MiB, so that Go's default would collect the rubbish after every few dozen
 // processes; this keeps 16 MiB of it at least.
 const GCPercent = 400
 

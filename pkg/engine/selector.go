@@ -78,7 +78,7 @@ func (s *Selector) pids() []int {
 	return []int{s.PID}
 }
 
-// never says why nothing is ever done to a process; nil if something may be.
+// never returns why nothing is ever done to a process; nil if something may be.
 func never(p *process.Process) error {
 	switch {
 	case p.Kernel:
@@ -137,7 +137,7 @@ func (s *Selector) Matches(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// wants says whether a process is meant, by what everybody may see of it.
+// wants reports whether a process is meant, by what everybody may see of it.
 func (s *Selector) wants(p *process.Process) bool {
 	switch {
 	case never(p) != nil:
@@ -200,7 +200,7 @@ func isLoaderName(name string) bool {
 		strings.HasPrefix(name, "ld64.so")
 }
 
-// ShortName returns the name that the kernel has for a process, without a path in front of it: its
+// ShortName returns the name that the kernel has for a process, without a path before it: its
 // first 15 bytes.
 func ShortName(p *process.Process) string { return path.Base(p.Name) }
 
@@ -220,7 +220,7 @@ func FullName(p *process.Process) string {
 	return ShortName(p)
 }
 
-// kernelNames says whether the kernel's name of a process is that of a program's file.
+// kernelNames reports whether the kernel's name of a process is that of a program's file.
 func kernelNames(name, file string) bool { return name == file[:min(len(file), nameLength)] }
 
 // userNames remembers the names of users, since looking one up reads a file.

@@ -10,11 +10,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// ErrVfork says that a process still has the memory of its parent, which stands still until it
+// ErrVfork means that a process still has the memory of its parent, which stands still until it
 // executes a program or ends. What it is patched with would be its parent's.
 var ErrVfork = errors.New("the process shares the memory of its parent (vfork)")
 
-// ErrShared says that another process has the memory of this one, and so runs what is changed, or
+// ErrShared means that another process has the memory of this one, and so runs what is changed, or
 // keeps it from standing still: a child that has not executed a program yet (vfork), or one that
 // was made so (CLONE_VM).
 var ErrShared = errors.New("another process has its memory (vfork, CLONE_VM)")

@@ -80,7 +80,7 @@ type PatchableLibrary struct {
 	Applied []Applied // the newest first
 }
 
-// Patched says whether a live patch is applied.
+// Patched reports whether a live patch is applied.
 func (s *Survey) Patched() bool {
 	return len(s.Elsewhere) > 0 || slices.ContainsFunc(s.Libraries,
 		func(l PatchableLibrary) bool { return len(l.Applied) > 0 })

@@ -56,8 +56,8 @@ func (b *Libpulp) Messages(ctx context.Context, pid int) ([]byte, error) {
 	return t.r.Messages(ctx)
 }
 
-// Check says whether a live patch is applied in a process, which is not stopped. [ErrBuildID] and
-// [ErrNotLoaded] mean that it is not for this process.
+// Check reports whether a live patch is applied in a process, which is not stopped. [ErrBuildID]
+// and [ErrNotLoaded] mean that it is not for this process.
 func (b *Libpulp) Check(ctx context.Context, pid int, c *Container) (bool, error) {
 	t, err := b.openPID(ctx, pid)
 	if err != nil {

@@ -25,7 +25,7 @@ func newFileWildcard(pattern string) Wildcard { return Wildcard{pattern, false} 
 // String returns the pattern.
 func (w Wildcard) String() string { return w.pattern }
 
-// Match says whether the pattern describes the whole of s. It takes at most the product of both
+// Match reports whether the pattern describes the whole of s. It takes at most the product of both
 // lengths.
 func (w Wildcard) Match(s string) bool {
 	p := w.pattern

@@ -35,7 +35,7 @@ func catalogueOf(symbol string) []byte {
 		"," + symbol + "]}}")
 }
 
-// checkForms reads a symbol as it is written and with a blank in front of its first key, which is
+// checkForms reads a symbol as it is written and with a blank before its first key, which is
 // read in the general way.
 func checkForms(t *testing.T, symbol string) {
 	t.Helper()

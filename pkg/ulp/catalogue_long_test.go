@@ -93,7 +93,7 @@ func TestCatalogueMixedForms(t *testing.T) {
 	}
 }
 
-// What is wrong far behind is found there, and versions that are too many in all are too many.
+// What is wrong far after is found there, and versions that are too many in all are too many.
 func TestLongCatalogueErrors(t *testing.T) {
 	for what, bad := range map[string]string{"not a number": `"offset":x`, "no JSON": `"offset":}`,
 		"a negative number": `"offset":-1`} {

@@ -235,7 +235,7 @@ func (k *checker) function(r Replacement, names map[string]Name,
 	return rows[0], true
 }
 
-// unknown says why there is no proof of a function.
+// unknown returns why there is no proof of a function.
 func (k *checker) unknown() string {
 	if k.lib.Arch != symtab.X86_64 {
 		return fmt.Sprintf("no engine does that on %s", k.lib.Arch)

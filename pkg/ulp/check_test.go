@@ -65,7 +65,7 @@ func TestCheckGood(t *testing.T) {
 
 func TestCheckRefuses(t *testing.T) {
 	tests := map[string]struct {
-		lines string // behind head, from line 3 on
+		lines string // after head, from line 3 on
 		err   error
 		want  string // the diagnostic
 		hint  string // part of its hint

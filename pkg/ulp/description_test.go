@@ -200,7 +200,7 @@ func TestParseDescriptionErrors(t *testing.T) {
 	}
 }
 
-// What is right in a description with mistakes is there all the same.
+// What is right in a description with mistakes is there anyway.
 func TestParsePartialDescription(t *testing.T) {
 	d, err := ulp.ParsePartialDescription("x.dsc",
 		[]byte("a.so\nf\n@lib.so\ng:g_lp\n#v:p:1\n#w:q\nh:\n"))

@@ -252,7 +252,7 @@ func TestEmbedEmptyAndNothing(t *testing.T) {
 	}
 }
 
-// What no structure accounts for, such as a signature, stays; and so does what lies behind the
+// What no structure accounts for, such as a signature, stays; and so does what lies after the
 // section table.
 func TestEmbedKeepsWhatItDoesNotKnow(t *testing.T) {
 	image := x86.library(t)
@@ -264,7 +264,7 @@ func TestEmbedKeepsWhatItDoesNotKnow(t *testing.T) {
 	if twice := embed(t, once, embedded...); !bytes.Equal(once, twice) {
 		t.Errorf("embedding again: %d bytes became %d", len(once), len(twice))
 	}
-	// .comment behind the section table
+	// .comment after the section table
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ErrNotPacked says that a container has no live patch in it: the section .ulp is missing.
+// ErrNotPacked means that a container has no live patch in it: the section .ulp is missing.
 var ErrNotPacked = errors.New("not a live patch: no section .ulp")
 
 // LivePatch is everything that a packed container says about itself.

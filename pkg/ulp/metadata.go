@@ -80,7 +80,7 @@ type DataRef struct {
 func ParseMetadata(data []byte) (*Metadata, error) { return parseMetadata(data, typePatch, false) }
 
 // ParseMetadataWithPath reads metadata in the form for libpulp.so, which has the container's path
-// behind the patch id. The two forms cannot always be told apart by their bytes.
+// after the patch id. The two forms cannot always be told apart by their bytes.
 func ParseMetadataWithPath(data []byte) (*Metadata, error) {
 	return parseMetadata(data, typePatch, true)
 }

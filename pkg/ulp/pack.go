@@ -158,9 +158,9 @@ func patchID(buildID, text []byte) [32]byte {
 
 // commentSection returns the section .ulp.comments for a description, nil if it has no comments.
 //
-// A comment is the text behind the "!" together with the line's end, if the file has one there; the
+// A comment is the text after the "!" together with the line's end, if the file has one there; the
 // last is followed by a NUL. libpulp's packer means to write all comments of the file like this,
-// but counts each "!" too and so leaves a NUL behind every line, at the first of which it stops
+// but counts each "!" too and so leaves a NUL after every line, at the first of which it stops
 // writing.
 func commentSection(text []byte, all bool) []byte {
 	var section []byte

@@ -16,7 +16,7 @@ const (
 	maxContent     = 10_000  // lines that are neither empty nor comments
 )
 
-// ErrSyntax says that a description breaks the rules of its format.
+// ErrSyntax means that a description breaks the rules of its format.
 var ErrSyntax = errors.New("not a description")
 
 // ParseDescription reads the description text; file is its name for the positions. Line ends may be
@@ -57,7 +57,7 @@ func ParsePartialDescription(file string, text []byte) (*Description, error) {
 	return p.d, p.errs.Err()
 }
 
-// splitLines returns the lines without their ends; the empty rest behind the last line end is not a
+// splitLines returns the lines without their ends; the empty rest after the last line end is not a
 // line.
 func splitLines(text []byte) []string {
 	var lines []string

@@ -26,7 +26,7 @@ type MergeResult struct {
 // instructions have one size, and there is nothing to do.
 //
 // A function counts if its place is in __patchable_function_entries, 14 bytes before a symbol of
-// .symtab, or of .dynsym if the library is stripped, and if what stands at the symbol, behind
+// .symtab, or of .dynsym if the library is stripped, and if what stands at the symbol, after
 // endbr64 where there is one, are these NOPs. Nothing else is touched.
 //
 // The image itself is not changed. The error is that of [symtab.ParseLibrary], or wraps

@@ -28,7 +28,7 @@ func merge(t testing.TB, image []byte) *ulp.MergeResult {
 	return m
 }
 
-// changed returns the names of the functions at whose entry, or behind endbr64 there, 90 90 became
+// changed returns the names of the functions at whose entry, or after endbr64 there, 90 90 became
 // 66 90. Any other change fails the test.
 func changed(t *testing.T, before, after []byte) []string {
 	t.Helper()

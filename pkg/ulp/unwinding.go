@@ -2,8 +2,8 @@ package ulp
 
 import "fmt"
 
-// Unwinding says whether exceptions, or the end of a thread, may come by the replacements of a live
-// patch. The native engine needs to know: the unwinder does not find what it loads.
+// Unwinding reports whether exceptions, or the end of a thread, may come by the replacements of a
+// live patch. The native engine needs to know: the unwinder does not find what it loads.
 type Unwinding string
 
 // The two choices. The zero value is the first one.

@@ -19,7 +19,7 @@ const AddressOf = "&"
 const SectionUser = "section "
 
 // UsesOf returns what the functions of a relocatable file use, by their names: functions, and names
-// that are defined elsewhere. [AddressOf] is in front of a name that no call or jump leads to. A
+// that are defined elsewhere. [AddressOf] is before a name that no call or jump leads to. A
 // variable is used as its section is, and so is what that leads to. It follows relocations and
 // decodes no more than the instruction at one, so each function and variable needs a section of its
 // own (-ffunction-sections -fdata-sections). Debugging and unwind information uses nothing.
@@ -109,7 +109,7 @@ func isCall(machine elf.Machine, kind uint32, code []byte, at uint64) bool {
 	if code == nil {
 		return false // the address is in a variable
 	}
-	before := func(n uint64) []byte { // the bytes of the instruction in front of its operand
+	before := func(n uint64) []byte { // the bytes of the instruction before its operand
 		if at < n || at > uint64(len(code)) {
 			return make([]byte, n)
 		}

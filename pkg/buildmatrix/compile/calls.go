@@ -18,7 +18,7 @@ import (
 
 // CallGraph says which names each function of a container uses, by its name: functions of the
 // container and what is defined elsewhere. A function counts as used if its address is taken, also
-// by a variable that is used; then [ulp.AddressOf] is in front of its name. It is made of
+// by a variable that is used; then [ulp.AddressOf] is before its name. It is made of
 // relocatable files in which each function has a section of its own, so that all it uses needs
 // relocations; no code is decoded.
 type CallGraph map[string][]string

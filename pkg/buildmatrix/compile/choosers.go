@@ -22,7 +22,7 @@ var (
 	// type and its name.
 	definedFunction = lazyregexp.New(`^/\* .*:[0-9]+:[NO]F \*/ (?:extern|static) ` +
 		`([^;]*?)([A-Za-z_$][\w$]*) \([^*]`)
-	// noParameters matches what is behind the name of a function without parameters.
+	// noParameters matches what is after the name of a function without parameters.
 	noParameters = lazyregexp.New(`^void\)(\) \(|;)`)
 	typeName     = lazyregexp.New(`^(const |volatile )*[A-Za-z_]\w* $`)
 )

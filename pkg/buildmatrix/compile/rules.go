@@ -220,8 +220,8 @@ func (e *InputError) Unwrap() error { return e.Finding }
 // systemDirs hold what packages of a distribution install: a build elsewhere has them, too.
 var systemDirs = []string{"/usr", "/lib", "/lib64", "/lib32"}
 
-// outsideReason says why a file that was read would not be there where the source package is built;
-// "" if it would.
+// outsideReason returns why a file that was read would not be there where the source package is
+// built; "" if it would.
 func outsideReason(name string, own []string) string {
 	clean := filepath.Clean(name)
 	switch {

@@ -19,7 +19,7 @@ const FileName = "lpbuild.yaml"
 // LockName is the lock's file name in a package directory.
 const LockName = "lpbuild.lock"
 
-// ErrNoConfig says that a directory holds no configuration.
+// ErrNoConfig means that a directory holds no configuration.
 var ErrNoConfig = errors.New("no " + FileName + " here")
 
 // Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative
@@ -215,7 +215,7 @@ func Load(dir string) (*Config, error) {
 	return c, nil
 }
 
-// dirFault says why a directory is none, given what its name could not be asked about.
+// dirFault returns why a directory is none, given what its name could not be asked about.
 func dirFault(err error) string {
 	switch {
 	case err == nil:

@@ -104,7 +104,7 @@ type walk struct {
 // Layouts of libpulp.so's structures.
 const (
 	patchSize   = 72 // id[32], library, container, units, next, dependencies
-	patchTime   = 8  // behind, since 0.3.1
+	patchTime   = 8  // after, since 0.3.1
 	unitSize    = 40 // old, new, overwritten[14], 2 bytes, next
 	dependsSize = 48 // id[32], 8 bytes, next
 )

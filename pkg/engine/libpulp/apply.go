@@ -140,9 +140,9 @@ func (s *Session) written(writes []write) error {
 	return nil
 }
 
-// moveOn moves threads that stand in the middle of a function's NOPs behind them: in the middle of
+// moveOn moves threads that stand in the middle of a function's NOPs after them: in the middle of
 // a jump they would execute nonsense. Into the NOPs before the entry comes a thread from a function
-// in front of it that ends without a jump, as some of libc's do (__memcpy_chk runs on into memcpy).
+// before it that ends without a jump, as some of libc's do (__memcpy_chk runs on into memcpy).
 // A thread that was interrupted there by a signal, and is in its handler now, is not seen: between
 // the two NOPs of libraries that went through `ulp post`, which have one of two bytes, is no such
 // place.
@@ -162,7 +162,7 @@ func (s *Session) moveOn(places []place) error {
 	return nil
 }
 
-// behind says whether pc is inside of the NOPs that become jumps, and where they end.
+// behind reports whether pc is inside of the NOPs that become jumps, and where they end.
 func (p *place) behind(pc uint64) (to uint64, inside bool) {
 	between := p.entry + 1
 	if p.landing() {

@@ -16,7 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// ErrComments says that the comments of a patch cannot be read: its file is gone, or is not what
+// ErrComments means that the comments of a patch cannot be read: its file is gone, or is not what
 // was loaded.
 var ErrComments = errors.New("no comments to be had from the container's file")
 

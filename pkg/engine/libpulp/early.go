@@ -11,8 +11,8 @@ import (
 // is not the newest, leave its freed memory in their list.
 func (r *Runtime) early() bool { return r.sym.queue == 0 && r.Version == "" }
 
-// knowsEndbr64 says whether libpulp.so knows functions that begin with endbr64. Versions before May
-// 2022 write their jump over it, and only a half of that back. The others have the bytes that
+// knowsEndbr64 reports whether libpulp.so knows functions that begin with endbr64. Versions before
+// May 2022 write their jump over it, and only a half of that back. The others have the bytes that
 // belong there in their data.
 func (r *Runtime) knowsEndbr64(ctx context.Context) bool {
 	want := append(bytes.Clone(endbr64[:]), 0xeb, 0xec)

@@ -123,7 +123,7 @@ const (
 	bufferMost   = 512 << 10 // what is used of it
 	queueHeader  = 16        // {int version, instructions, size, unused}
 	queueMost    = 2 << 20
-	ringTail     = 12 // {int top, bottom, distance} behind the text
+	ringTail     = 12 // {int top, bottom, distance} after the text
 	ringMost     = 2 << 20
 	maxVersion   = 31
 	queueVersion = 1 // the newest that is known
@@ -172,7 +172,7 @@ func (r *Runtime) place(found map[string]rtld.Symbol) error {
 	return nil
 }
 
-// fits says whether a symbol's memory is wholly in libpulp.so, with the permissions and not with
+// fits reports whether a symbol's memory is wholly in libpulp.so, with the permissions and not with
 // others.
 func (r *Runtime) fits(s rtld.Symbol, perm rtld.Perm, least uint64) bool {
 	if s.Type == elf.STT_TLS || s.Type == elf.STT_GNU_IFUNC || s.Size < least {

@@ -59,7 +59,7 @@ func engine(job string) int {
 	}
 }
 
-// tolerable says whether an engine that does not know what its predecessor did may get such an
+// tolerable reports whether an engine that does not know what its predecessor did may get such an
 // error.
 func tolerable(err error) bool {
 	return err == nil || errors.Is(err, libpulp.ErrAgain) || errors.Is(err, libpulp.ErrApplied) ||

@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// ErrInUse says that a thread is in a function that is to be switched, or will return into it.
+// ErrInUse means that a thread is in a function that is to be switched, or will return into it.
 var ErrInUse = errors.New("a thread is in a function that is replaced")
 
 // zone is code in which no thread may be, nor have a call on its stack.

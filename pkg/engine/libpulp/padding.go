@@ -19,7 +19,7 @@ import (
 // them, __patchable_function_entries, which is in the library's data with the addresses of this
 // process.
 //
-// No thread has to be moved for it: wherever one stands, in the middle of NOPs or in front of the
+// No thread has to be moved for it: wherever one stands, in the middle of NOPs or before the
 // jump, it goes on to the function. Killed before it, the engine leaves what libpulp.so leaves: a
 // queue that is not empty, by which the next one finds what is missing, this included. Versions
 // without a queue leave nothing by which it could be found.

@@ -62,7 +62,7 @@ func TestUnlistedStays(t *testing.T) {
 	}
 }
 
-// sameButTwo says whether code is the same, but for a NOP of two bytes in the place of two NOPs,
+// sameButTwo reports whether code is the same, but for a NOP of two bytes in the place of two NOPs,
 // which libpulp.so puts there.
 func sameButTwo(a, b []byte) bool {
 	one, two := []byte{0x66, 0x90}, []byte{0x90, 0x90}

@@ -46,7 +46,7 @@ type place struct {
 	was   *process.Prologue
 }
 
-// landing says whether the entry begins with endbr64.
+// landing reports whether the entry begins with endbr64.
 func (p place) landing() bool { return p.was.Landing }
 
 // PlanApply decides whether a patch can be applied: state, target by its build-id as mapped, each
@@ -266,7 +266,7 @@ func (r *Runtime) entry(ctx context.Context, old uint64) (*process.Prologue, err
 	return r.mem.Prologue(ctx, old, symtab.X86_64)
 }
 
-// named says whether a library is what a patch calls by a base name.
+// named reports whether a library is what a patch calls by a base name.
 func named(l *rtld.Library, name string) bool { return l.Name == name || l.SONAME == name }
 
 // target finds the library that a patch is for.
@@ -363,7 +363,7 @@ func (r *Runtime) checkVersions(ctx context.Context, plan *Plan) error {
 	return err
 }
 
-// inCode says whether a function's entry, and what is before it, is in code of a library.
+// inCode reports whether a function's entry, and what is before it, is in code of a library.
 func inCode(l *rtld.Library, entry uint64) bool {
 	s := l.Segment(entry)
 	return s != nil && s.Perm&rtld.PermExec != 0 && s.Perm&rtld.PermShared == 0 &&
@@ -371,8 +371,8 @@ func inCode(l *rtld.Library, entry uint64) bool {
 		s.End-entry >= landingSize+shortSize
 }
 
-// patchable says why a function cannot be switched: its entry is not made for it, or is a detour of
-// somebody else.
+// patchable returns why a function cannot be switched: its entry is not made for it, or is a detour
+// of somebody else.
 func patchable(name string, entry uint64, was *process.Prologue, applied []Applied) error {
 	switch was.State {
 	case process.EntryNOPs:

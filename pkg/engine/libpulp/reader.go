@@ -36,7 +36,7 @@ func (m memory) ReadAt(b []byte, off int64) (int, error) {
 
 const pageSize = 4096
 
-// text reads a string that ends in a NUL, of at most most bytes. It never reads a page behind the
+// text reads a string that ends in a NUL, of at most most bytes. It never reads a page after the
 // NUL's.
 func text(r reader, addr uint64, most int) (string, error) {
 	var s []byte

@@ -22,7 +22,7 @@ type State struct {
 	newest uint64 // address of the newest patch applied
 }
 
-// Enabled says whether patches can be applied.
+// Enabled reports whether patches can be applied.
 func (s State) Enabled() bool { return s.Loaded && s.Code == 0 }
 
 // State reads the state. The error is that of package process.
@@ -67,7 +67,7 @@ func (s State) usable() error {
 	return nil
 }
 
-// plainVersion says whether v is three numbers.
+// plainVersion reports whether v is three numbers.
 func plainVersion(v string) bool {
 	parts := strings.Split(v, ".")
 	for _, p := range parts {
@@ -78,7 +78,7 @@ func plainVersion(v string) bool {
 	return len(parts) == 3
 }
 
-// atLeast says whether libpulp.so is of a version or a later one.
+// atLeast reports whether libpulp.so is of a version or a later one.
 func (r *Runtime) atLeast(major, minor, patch int) bool {
 	var have [3]int
 	for i, p := range strings.SplitN(r.Version, ".", 3) {

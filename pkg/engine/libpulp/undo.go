@@ -143,7 +143,7 @@ func (s *Session) moveOut(writes []write) error {
 	return s.moveOn(places)
 }
 
-// plausible says whether a write is one that libpulp.so asks for to switch a function.
+// plausible reports whether a write is one that libpulp.so asks for to switch a function.
 func (s *Session) plausible(w write, known map[Switched]bool) bool {
 	if !isDetour(w) {
 		return w.equal(write{w.addr, nop2[:]}) && (s.isEntry(w.addr, false) ||
@@ -160,7 +160,7 @@ func (s *Session) isEntry(entry uint64, landing bool) bool {
 	return err == nil && p.State != process.EntryUnknown && p.Landing == landing
 }
 
-// ofContainer says whether a write is in the data of a container of a patch that is applied.
+// ofContainer reports whether a write is in the data of a container of a patch that is applied.
 func ofContainer(w write, applied []Applied, libraries []*rtld.Library) bool {
 	if len(w.data) != 8 && len(w.data) != 16 || isDetour(w) {
 		return false

@@ -79,7 +79,7 @@ func (s step) part(from, to int) step {
 	return step{write{s.addr + uint64(from), s.data[from:to]}, s.was[from:to]}
 }
 
-// isDetour says whether a write makes a function jump elsewhere.
+// isDetour reports whether a write makes a function jump elsewhere.
 func isDetour(w write) bool {
 	n := len(w.data)
 	return (n == jumpSize+shortSize || n == jumpSize+landingSize+shortSize) &&

@@ -135,7 +135,7 @@ func TestIndirectTaken(t *testing.T) {
 	}
 }
 
-// hasEntry says whether a program has a place of its own for a function that it does not define.
+// hasEntry reports whether a program has a place of its own for a function that it does not define.
 func hasEntry(t *testing.T, program, name string) bool {
 	t.Helper()
 	f, err := elf.Open(program)

@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// hasCopy says whether a program has a COPY relocation.
+// hasCopy reports whether a program has a COPY relocation.
 func hasCopy(t *testing.T, program string) bool {
 	t.Helper()
 	f, err := elf.Open(program)

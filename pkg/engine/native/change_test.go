@@ -19,7 +19,7 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 	return pl, pidError(p.PID, "", err)
 }
 
-// again says whether a change is to be tried again after an error.
+// again reports whether a change is to be tried again after an error.
 func again(err error) bool {
 	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, ErrShared) ||
 		errors.Is(err, process.ErrChanged)

@@ -21,7 +21,7 @@ func TestClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	honest := *st.records[0]
-	c.says("over "+itoa(int(honest.Base+honest.Size)), "1") // right behind it
+	c.says("over "+itoa(int(honest.Base+honest.Size)), "1") // right after it
 	for name, lie := range map[string]func(r *patchRecord){
 		"a page more":            func(r *patchRecord) { r.Size += pageSize },
 		"nothing":                func(r *patchRecord) { r.Size = 0 },

@@ -89,7 +89,7 @@ func TestColdPartsCached(t *testing.T) {
 	}
 }
 
-// TestColdPartsTooLong: a function that goes on behind the segment which it begins in, as a process
+// TestColdPartsTooLong: a function that goes on after the segment which it begins in, as a process
 // can say of one, is refused.
 func TestColdPartsTooLong(t *testing.T) {
 	lib := coldLibrary(t, 1, nopFlags)

@@ -69,7 +69,7 @@ func checkConstructors(d *elfx.Dynamic, im *image) []error {
 	return errs
 }
 
-// registersClones says whether the function that frame_dummy jumps to is register_tm_clones.
+// registersClones reports whether the function that frame_dummy jumps to is register_tm_clones.
 func registersClones(im *image, addr uint64) bool {
 	c := code(im, addr)
 	at := addr + skipLanding(im, addr)
@@ -94,7 +94,7 @@ func skipLanding(im *image, addr uint64) uint64 {
 	return 0
 }
 
-// code returns the first bytes of a function behind its landing mark; none if no code is there.
+// code returns the first bytes of a function after its landing mark; none if no code is there.
 func code(im *image, addr uint64) []byte {
 	if !im.code(addr, 1) {
 		return nil

@@ -5,46 +5,46 @@
 //	process ─ Look ─► Process ─────┼─ NewView ─► View ─ Plan ─► Plan ─ Run ─► Result
 //	                               └─ List ─► AppliedPatch
 //
-// The law is all or nothing: the functions of all live patches that a change puts on one library
-// switch at one instant, whatever happens, SIGKILL of the engine included; and what cannot be done
-// leaves the process byte for byte as it was. After the last revert nothing is left of it. (Pages
-// that were looked at, of files that the process has mapped, are in its page tables then, as if it
-// had looked at them itself; and pages of code that were changed are its own.)
+// A change is all or nothing: the functions of all live patches that it applies to one library
+// switch at one instant, whatever happens, including SIGKILL of the engine. A change that cannot be
+// made leaves the process byte for byte as it was. After the last revert nothing is left of it,
+// with two exceptions: pages of mapped files that the engine read are in the process's page tables,
+// as if the process had read them, and pages of code that were changed are private copies.
 //
 // # How
 //
-// [View.Plan] looks, and stops nothing. It finds the library by its build-id in memory, reads the
-// dynamic loader's list, and relocates the container for a free range of addresses, against the
-// symbols of the process in the loader's order, each as the loader would bind it there
+// [View.Plan] stops nothing. It finds the library by its build-id in memory, reads the dynamic
+// loader's list, and relocates the container for a free range of addresses against the symbols of
+// the process, in the loader's order, each bound as the loader would bind it there
 // ([rtld.Symbols.Bind]: versions, addresses that the program has taken, numbers). An indirect
-// function (IFUNC) is what its resolver chose when the process started: that stands in the slots
-// that the loader filled. The module number of a thread-local variable is where glibc tells
-// debuggers to look for it.
+// function (IFUNC) is bound to the implementation that its resolver chose when the process started,
+// read from the slots that the loader filled. The module number of a thread-local variable is read
+// from where glibc tells debuggers to look for it.
 //
-// [Plan.Run] stops all threads and goes through six phases, which executor draws: survey checks
-// that nothing the plan was made for has changed; load has one thread map memory, which fill writes
-// to from outside (see loading below); verify checks again what may have changed; switch writes the
-// detours and the table; release has a thread unmap what is not needed any more while it is let go,
-// without a stop of its own where a CPU is free. All of that is one stop. Only where there is much
-// to fill do threads that were running go on meanwhile, to be stopped once more.
+// [Plan.Run] stops all threads and goes through six phases, which executor draws. Survey checks
+// that nothing the plan depends on has changed. Load has one thread map memory, which fill writes
+// to from outside (see Loading below). Verify checks again what may have changed. Switch writes the
+// detours and the table. Release has a thread unmap memory that is no longer needed while it is
+// being let go, without a stop of its own if a CPU is free. All of this is one stop. Only if there
+// is much to fill do threads that were running continue in between, to be stopped once more.
 //
-// A process that cannot be stopped again (one of its threads made a child by vfork in between,
-// which does not go on) is left as by an engine that was killed there: with memory that nothing
-// leads to, if none of its threads can give it back.
+// If a process cannot be stopped again (one of its threads made a child by vfork in between and
+// waits for it), it is left as by an engine that was killed there: with memory that nothing refers
+// to, if no thread can unmap it.
 //
-// Functions do not lead to their replacements, but to stubs, which jump to wherever their slot
-// says. All slots lie in one page with the list of what is applied, and one write of that page is
-// the switch; before it, a function with a detour runs as it always did. A live patch on top of
-// others, or one reverted below others, is nothing but other values in slots.
+// Functions do not jump to their replacements but to stubs, which jump to whatever their slot says.
+// All slots are in one page, together with the list of applied patches, and one write of that page
+// is the switch. Until then a function with a detour runs as it always did. To apply a live patch
+// on top of others, or to revert one below others, only changes values in slots.
 //
-// The table, and in front of each container a record of what it replaces, are all the state there
-// is. They are in the process, so that any later run finds them, and a forked child has its own. An
-// engine that is killed half-way leaves at most mappings that nothing leads to; the next change
-// gives them back.
+// The table, and a record before each container of what it replaces, are all the state there is.
+// They are in the process, so any later run finds them, and a forked child has its own. An engine
+// that is killed halfway leaves at most mappings that nothing refers to; the next change unmaps
+// them.
 //
-// A library that dlclose unloads takes its detours with it. Loaded again, it is not live patched,
-// and List says so: apply again. What a plan was made for, the build-ids of the libraries that it
-// changes or found symbols in included, is looked at again when all threads stand.
+// A library that dlclose unloads takes its detours with it. If it is loaded again, it is not live
+// patched, and List reports that: apply again. The build-ids of the libraries that a plan changes
+// or found symbols in are checked again when all threads have stopped.
 //
 // # Loading
 //
@@ -73,7 +73,7 @@
 // the place of the file while it is open. Nothing opens that for the engine, and what is mapped
 // then is seen before anything is written to it, and unmapped.
 //
-// These are the system calls that the engines make in a process, and what stands in their way:
+// These are the system calls that the engines make in a process, and what can prevent them:
 //
 //	call                   made by                 can fail with          then
 //	mmap                   loading                 EAGAIN ENOMEM EPERM …  refused
@@ -133,22 +133,23 @@
 //
 // # What it does not do
 //
-//   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild
-//     build` asks, too.
+//   - Containers that need the dynamic loader: [NewPatch] rejects them, and so does the gate of
+//     `lpbuild build`, which asks it.
 //
-//   - Functions of a library without NOPs, unless live patch or Options say [symtab.EntriesAny] and
-//     it is proven safe.
+//   - Functions without NOPs, unless the live patch or Options say [symtab.EntriesAny] and the
+//     replacement is proven safe.
 //
 //   - Libraries whose code is mapped with MAP_SHARED, as a loader of the program's own may do: what
 //     is written there goes into the file, and into every process that maps it. The answer is
 //     ErrEntry.
 //
-//   - Memory is given back when no thread runs in it or will return to it, by program counters,
-//     registers and all words on stacks, red zones included. A pointer to a replacement's static
-//     data or function that the process keeps elsewhere (a string constant that was returned and
-//     stored, a registered callback) is not seen: revert live patches that hand out such pointers
-//     only if their users are gone. Stacks of coroutines that do not run are not seen either. What
-//     is kept for a thread, any later change gives back, and one that changes nothing else, too.
+//   - Memory is unmapped when no thread runs in it or will return to it, judged by program
+//     counters, registers and all words on stacks, including red zones. A pointer to a
+//     replacement's static data or function that the process keeps elsewhere (a string constant
+//     that was returned and stored, a registered callback) is not seen: revert live patches that
+//     hand out such pointers only if their users are gone. Stacks of coroutines that do not run are
+//     not seen either. Memory that is kept for a thread is unmapped by any later change, even one
+//     that changes nothing else.
 //
 //   - Exceptions and cancellation do not pass through replacements: see below. Debuggers see frames
 //     without names, and backtraces end there.
@@ -179,9 +180,9 @@
 //
 // # Exceptions and cancellation
 //
-// The unwinder finds its tables through the dynamic loader, which does not know of containers: at
-// the frame of a replacement it is at its end. What follows from that is tested, and true of all
-// programs that use the unwinder of gcc:
+// The unwinder finds its tables through the dynamic loader, which does not know of containers, so
+// it stops at the frame of a replacement. The consequences are tested, and apply to all programs
+// that use gcc's unwinder:
 //
 //   - An exception that is thrown and caught below a replacement, or above one, or that is on its
 //     way when a destructor calls one, is an exception as any other. One that would pass through a
@@ -194,26 +195,26 @@
 //     next handler of the first kind, or the beginning of the thread. Above such a handler
 //     everything runs again.
 //
-// What of this can be known beforehand is refused. [NewPatch], and with it the gate of `lpbuild
-// build`, refuses containers that throw, catch, clean up, or end their thread ("unwinding"), and
-// those that use C++ functions which may throw ("may-throw"): all but operator delete, new
-// (std::nothrow) and std::terminate. [View.Plan] refuses to replace a function that has handlers
-// itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation
-// are expected to pass there, and under a replacement the stream would stay locked. The gate knows
-// them from the catalogue ("handlers"). Whoever knows that nothing comes by a replacement (it keeps
-// its thread from being cancelled, it cleans up by a handler in C, nothing that it uses throws)
-// says "unwinding: none" for the live patch, and only what throws or cleans up by itself is
-// refused.
+// The part of this that can be known beforehand is rejected. [NewPatch], and with it the gate of
+// `lpbuild build`, rejects containers that throw, catch, clean up, or end their thread
+// ("unwinding"), and those that use C++ functions which may throw ("may-throw"): all but operator
+// delete, new (std::nothrow) and std::terminate. [View.Plan] refuses to replace a function that has
+// handlers itself, such as the functions of glibc that lock a stream (ErrUnwinding): exceptions or
+// cancellation are expected to pass through it, and with a replacement the stream would stay
+// locked. The gate knows these functions from the catalogue ("handlers"). If you know that nothing
+// passes through a replacement (it keeps its thread from being cancelled, it cleans up by a handler
+// in C, nothing that it uses throws), write "unwinding: none" for the live patch: then only
+// containers that throw or clean up themselves are rejected.
 //
-// What cannot be known: whether a function that is called through a pointer throws, or one in C
-// that calls back; whether those who call the function have something to clean up. A replacement
-// that calls what may throw, or where threads of a C++ program are cancelled, is for libpulp's
-// engine, which has its containers loaded by the dynamic loader.
+// Some things cannot be known: whether a function that is called through a pointer throws, or one
+// in C that calls back, and whether callers of the function have something to clean up. A
+// replacement that calls code which may throw, or that runs where threads of a C++ program are
+// cancelled, is for libpulp's engine, whose containers the dynamic loader loads.
 //
-// Everything in a process is taken for hostile: its tables and records are read with bounds and
-// checksums, what they say is compared with what is mapped, and only memory that is mapped as ours
-// is ever unmapped. A process that forges them is left unpatched or harms itself and whoever shares
-// its memory; others it costs the time until its own is over.
+// Everything in a process is untrusted. Its tables and records are read with bounds and checksums,
+// and compared with what is mapped, and only memory that is mapped as ours is ever unmapped. A
+// process that forges them is left unpatched, or harms itself and those that share its memory; it
+// costs others no more than its own time.
 //
-// Only x86_64 is supported; ppc64le and aarch64 are refused.
+// Only x86_64 is supported; ppc64le and aarch64 are rejected.
 package native

@@ -21,7 +21,7 @@ const (
 	kindNOPs kind = 1
 	// kindSplit: the same where a page ends between these two bytes, so that they cannot be written
 	// at once. The second one is written first, and until the first is there, it must be an
-	// instruction that does no harm behind the first NOP. The distance of the jump is chosen for
+	// instruction that does no harm after the first NOP. The distance of the jump is chosen for
 	// that: -8 is clc, -11 is cmc; and there is a near jump in the NOPs.
 	kindSplit kind = 2
 	// kindCode: a near jump over whole instructions at the entry of a function without NOPs. See
@@ -42,8 +42,8 @@ var (
 	nops     = bytes.Repeat([]byte{0x90}, beforeLen)
 	oneNOP   = []byte{0x66, 0x90}
 	twoNOPs  = nops[:2]
-	absolute = []byte{0xff, 0x25, 0, 0, 0, 0} // jmp *0(%rip), in front of its address
-	loadR11  = []byte{0x49, 0xbb}             // movabs to %r11, in front of what is loaded
+	absolute = []byte{0xff, 0x25, 0, 0, 0, 0} // jmp *0(%rip), before its address
+	loadR11  = []byte{0x49, 0xbb}             // movabs to %r11, before what is loaded
 	jumpR11  = []byte{0x41, 0xff, 0xe3, 0x90} // jmp *%r11; nop
 )
 
@@ -51,8 +51,8 @@ var (
 type site struct {
 	entry   uint64 // address of the symbol
 	kind    kind
-	landing bool            // endbr64 at the entry: it stays, and everything else is behind it
-	before  [beforeLen]byte // what is in front of the entry; kindNOPs, kindSplit
+	landing bool            // endbr64 at the entry: it stays, and everything else is after it
+	before  [beforeLen]byte // what is before the entry; kindNOPs, kindSplit
 	at      [codeLen]byte   // what is at place
 	n       int             // bytes at place that the detour replaces, as whole instructions
 }
@@ -65,7 +65,7 @@ func (s *site) place() uint64 {
 	return s.entry
 }
 
-// resume is where the function goes on behind the detour.
+// resume is where the function goes on after the detour.
 func (s *site) resume() uint64 { return s.place() + uint64(s.n) }
 
 // single says that no thread can stand inside what the detour overwrites. Between the bytes of
@@ -74,7 +74,7 @@ func (s *site) single() bool {
 	return s.kind == kindSplit || s.kind == kindNOPs && bytes.Equal(s.at[:atLen], oneNOP)
 }
 
-// siteWindow is what has to be read to look at an entry, from beforeLen bytes in front of it.
+// siteWindow is what has to be read to look at an entry, from beforeLen bytes before it.
 const siteWindow = hotpatch.Window
 
 // nopSite recognises the NOPs of -fpatchable-function-entry=16,14. A jump in front that nothing
@@ -128,7 +128,7 @@ func (s *site) split() (at uint64, distance int8) {
 	return s.place() + atLen + uint64(int64(distance)), distance
 }
 
-// needsNear says whether the stub has to be within reach of a near jump.
+// needsNear reports whether the stub has to be within reach of a near jump.
 func (s *site) needsNear() bool { return s.kind != kindNOPs }
 
 // nopJump is the jump in the NOPs of kindNOPs. It reads no memory: the code may be execute-only.
@@ -189,8 +189,8 @@ func (s *site) restore() []write {
 	return []write{{s.place(), s.at[:nearLen]}}
 }
 
-// led says whether what is at place leads to the stub; ok is false if it is neither that nor what
-// was there before. Of kindSplit an engine may have left the half that leads nowhere.
+// led reports whether what is at place leads to the stub; ok is false if it is neither that nor
+// what was there before. Of kindSplit an engine may have left the half that leads nowhere.
 func (s *site) led(have []byte, stub uint64) (led, ok bool) {
 	at, plain := s.window(stub, false)
 	_, detoured := s.window(stub, true)

@@ -139,7 +139,7 @@ func (e *Error) Is(target error) bool {
 	return target == ErrAgain && errors.Is(e.Err, rtld.ErrLoading)
 }
 
-// pidError puts the process in front of an error, once.
+// pidError puts the process before an error, once.
 func pidError(pid int, what string, err error) error {
 	if err == nil {
 		return nil

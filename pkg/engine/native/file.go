@@ -147,7 +147,7 @@ func reserved(m rtld.Mapping, base uint64) bool {
 // nothing has been written; 0: it is none.
 func unmarkedFile(ctx context.Context, m memory, maps []rtld.Mapping) (uint64, error) {
 	base, end := maps[0].Start, maps[0].Start
-	pieces, code := 0, end // behind the last piece, as the last page of each region is
+	pieces, code := 0, end // after the last piece, as the last page of each region is
 	for _, l := range maps {
 		piece := isFile(l) && l.File == maps[0].File && (l.Offset == pieceAt || reserved(l, base))
 		if l.Start != end || !piece && !isData(l) || l.End-base > maxUnmarked {

@@ -25,8 +25,8 @@ func (b *planner) loadable(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", tracer.ErrFilter, ErrSeccomp)
 }
 
-// readsFilters says whether the kernel may let this process read filters: it wants CAP_SYS_ADMIN,
-// and no filter in the way.
+// readsFilters reports whether the kernel may let this process read filters: it wants
+// CAP_SYS_ADMIN, and no filter in the way.
 func readsFilters() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

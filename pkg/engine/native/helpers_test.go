@@ -132,7 +132,7 @@ func start(t testing.TB, path string, threads int, env ...string) *child {
 	return startBy(t, nil, path, threads, env...)
 }
 
-// startBy is start with a command in front of the program, such as a dynamic loader.
+// startBy is start with a command before the program, such as a dynamic loader.
 func startBy(t testing.TB, by []string, path string, threads int, env ...string) *child {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "page")

@@ -110,7 +110,7 @@ func (im *image) setRanges(f *elfx.File, flags []elf.ProgFlag) {
 	}
 }
 
-// code says whether size bytes at an address are code.
+// code reports whether size bytes at an address are code.
 func (im *image) code(addr, size uint64) bool {
 	for _, r := range im.ranges {
 		if addr >= r.start && addr < r.end && size <= r.end-addr {

@@ -288,7 +288,7 @@ func TestNeverFinished(t *testing.T) {
 				t.Fatal(err)
 			}
 			found[string(head[:])]++
-			c.poke(end-8, le.AppendUint64(nil, base)) // behind the environment
+			c.poke(end-8, le.AppendUint64(nil, base)) // after the environment
 			c.change(Change{}, Options{})
 			c.poke(end-8, make([]byte, 8))
 			if d := cmp.Diff(before, c.snapshot()); d != "" {

@@ -105,7 +105,7 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// sealed puts a correct head in front of a record's body: a fuzzer does not find checksums.
+// sealed puts a correct head before a record's body: a fuzzer does not find checksums.
 func sealed(body []byte) []byte {
 	if len(body) > maxRecord-recordHead {
 		body = body[:maxRecord-recordHead]

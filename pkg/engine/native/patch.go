@@ -21,9 +21,9 @@ type Patch struct {
 	Meta *ulp.Metadata
 	// Comments are those of the description.
 	Comments string
-	// Entries says whether it was made for functions without NOPs, too.
+	// Entries reports whether it was made for functions without NOPs, too.
 	Entries symtab.Entries
-	// Unwinding says whether exceptions or cancellation may come by the replacements.
+	// Unwinding reports whether exceptions or cancellation may come by the replacements.
 	Unwinding ulp.Unwinding
 
 	proven       *ulp.Proven

@@ -46,8 +46,8 @@ const (
 // Options of a Plan. The zero value works.
 type Options struct {
 	Consistency Consistency
-	// Entries says whether functions without NOPs get detours, where that is proven safe. Default:
-	// what each live patch says.
+	// Entries reports whether functions without NOPs get detours, where that is proven safe.
+	// Default: what each live patch says.
 	Entries symtab.Entries
 	// SuspendSeccomp suspends the process's filters for the system calls that loading makes,
 	// instead of obeying them. It needs CAP_SYS_ADMIN. Should the engine be killed in the middle of
@@ -242,7 +242,7 @@ func (b *planner) choosePatches(ctx context.Context, c Change) error {
 	return b.sites(ctx)
 }
 
-// dirty says whether there is something of ours that is not in use.
+// dirty reports whether there is something of ours that is not in use.
 func (st *state) dirty() bool {
 	for _, t := range st.tables {
 		if len(t.patches) == 0 || t.unloaded {
@@ -257,7 +257,7 @@ func (st *state) dirty() bool {
 	return len(st.unfinished) > 0
 }
 
-// has says whether a live patch remains applied.
+// has reports whether a live patch remains applied.
 func (b *planner) has(tp *targetPlan, p *Patch) bool {
 	return slices.ContainsFunc(tp.next.patches, func(l activePatch) bool {
 		r := b.st.recordAt(l.base)

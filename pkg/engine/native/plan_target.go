@@ -250,7 +250,7 @@ func (b *planner) entries(ctx context.Context, tp *targetPlan) error {
 	return nil
 }
 
-// idle says whether nothing of ours replaced a slot's function before the change.
+// idle reports whether nothing of ours replaced a slot's function before the change.
 func (tp *targetPlan) idle(slot int) bool {
 	return tp.old != nil && slot < len(tp.old.slots) && tp.old.slots[slot] == tp.old.origin(slot)
 }

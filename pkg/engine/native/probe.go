@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrProbe says that a breakpoint stands where a detour is to be written, or was: a uprobe, or a
+// ErrProbe means that a breakpoint stands where a detour is to be written, or was: a uprobe, or a
 // debugger's. The kernel would run the instruction that its file has there, and go on in the middle
 // of the detour, which ends the process.
 var ErrProbe = errors.New("a probe is set here (a uprobe, or a debugger's breakpoint): remove it " +

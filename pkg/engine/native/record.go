@@ -8,7 +8,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// patchRecord is what a live patch says about itself in the process, in front of its mapping, so
+// patchRecord is what a live patch says about itself in the process, before its mapping, so
 // that any later run of any version can list and revert it.
 type patchRecord struct {
 	PatchID   [32]byte

@@ -147,7 +147,7 @@ func TestSeccomp(t *testing.T) {
 		t.Run(filter, func(t *testing.T) {
 			c := start(t, target(t, lib), 2)
 			before := c.snapshot()
-			c.says("allow", "0") // a filter in front of the other one
+			c.says("allow", "0") // a filter before the other one
 			c.says(filter, "0")
 			if needed {
 				c.refused(apply, Options{}, ErrSeccomp)

@@ -153,12 +153,13 @@ func starts(m rtld.Mapping, most int) []uint64 {
 	return list
 }
 
-// isCode says whether a mapping may be the one of a region: anonymous, private, and not writable.
+// isCode reports whether a mapping may be the one of a region: anonymous, private, and not
+// writable.
 func isCode(m rtld.Mapping) bool {
 	return m.Perm == rtld.PermRead|rtld.PermExec && m.Path == "" && m.File == rtld.FileID{}
 }
 
-// isData says whether a mapping may hold the variables of a region.
+// isData reports whether a mapping may hold the variables of a region.
 func isData(m rtld.Mapping) bool {
 	return m.Perm == rtld.PermRead|rtld.PermWrite && m.Path == "" && m.File == rtld.FileID{}
 }
@@ -173,7 +174,7 @@ func unmarked(ctx context.Context, m memory, maps []rtld.Mapping) (uint64, error
 	case isFile(maps[0]):
 		return unmarkedFile(ctx, m, maps)
 	}
-	code := end // behind the last one that is code, as the last page of each region is
+	code := end // after the last one that is code, as the last page of each region is
 	for _, l := range maps {
 		if l.Start != end || !isCode(l) && !isData(l) || l.End-base > maxUnmarked {
 			break
@@ -214,7 +215,7 @@ func zero(b []byte) bool {
 }
 
 // scan finds what is in memory that may be ours: tables and records of regions that are finished,
-// one behind the other, and regions that are not. start is where to begin, in mapping i; what comes
+// one after the other, and regions that are not. start is where to begin, in mapping i; what comes
 // next is at the address that it returns.
 func (v *view) scan(ctx context.Context, st *state, i int, start uint64) (next uint64, err error) {
 	m := v.maps[i]

@@ -58,7 +58,7 @@ func (p *Patch) original(r ulp.DataRef) int {
 	})
 }
 
-// address says whether the relocation asks for an address, not for something to be called or
+// address reports whether the relocation asks for an address, not for something to be called or
 // thread-local.
 func (r *relocation) address() bool {
 	return r.kind == elf.R_X86_64_GLOB_DAT || r.kind == elf.R_X86_64_64

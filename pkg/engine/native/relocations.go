@@ -116,7 +116,7 @@ const (
 )
 
 // readRelr unpacks relative relocations: an even word is an address, an odd one a bitmap of the 63
-// words behind.
+// words after.
 func readRelr(im *image, d *elfx.Dynamic) ([]relocation, error) {
 	table, err := dynamicTable(im, d, dtRelr, dtRelrsz)
 	if err != nil {

@@ -84,7 +84,7 @@ int second_lp(void) { return low() + 30; }`, "low() + 20")
 func TestAlignedRoom(t *testing.T) {
 	const align, free = 1 << 18, uint64(0x7f0000001000)
 	for name, tc := range map[string]struct {
-		gap uint64 // behind free
+		gap uint64 // after free
 		err error
 	}{"enough": {tableSize + align + (7+signedSizes)*pageSize, nil},
 		"not enough": {tableSize + 8*pageSize, ErrNoRoom}} {

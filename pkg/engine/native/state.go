@@ -121,7 +121,7 @@ func mayBegin(before, m rtld.Mapping) bool {
 	return isCode(m) || isFile(m) && !continues(before, m)
 }
 
-// ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever
+// ours reports whether a range is mapped, and all of it as memory of ours is: nothing else is ever
 // unmapped.
 func (v *view) ours(base, size uint64) bool {
 	var file rtld.FileID // whose pieces it consists of
@@ -145,8 +145,8 @@ func (v *view) ours(base, size uint64) bool {
 	return size == 0
 }
 
-// complete says whether all of a table is mapped as it has to be. An engine of an earlier version
-// that was killed while it mapped one leaves stubs that cannot be executed.
+// complete reports whether all of a table is mapped as it has to be. An engine of an earlier
+// version that was killed while it mapped one leaves stubs that cannot be executed.
 func (v *view) complete(t *table) bool {
 	for _, m := range v.maps {
 		if m.End <= t.base || m.Start >= t.base+tableSize ||
@@ -161,7 +161,7 @@ func (v *view) complete(t *table) bool {
 	return v.ours(t.base, tableSize)
 }
 
-// knows says whether a mapping has something of a record or a table.
+// knows reports whether a mapping has something of a record or a table.
 func (st *state) knows(m rtld.Mapping) bool {
 	return slices.ContainsFunc(st.records, func(r *patchRecord) bool {
 		return m.Start < r.Base+r.Size && r.Base < m.End

@@ -60,7 +60,7 @@ var _ [0]struct{} = [sitesAligned]struct{}{}
 func (t *table) stub(slot int) uint64 { return t.base + stubsAt + uint64(slot)*stubSize }
 
 // origin is the former code, where a slot leads to while no live patch replaces its function, and
-// lpbuild_original_NAME always: to the function behind the detour, or to the instructions that the
+// lpbuild_original_NAME always: to the function after the detour, or to the instructions that the
 // detour replaced.
 func (t *table) origin(slot int) uint64 {
 	if s := t.sites[slot]; s.kind != kindCode {

@@ -48,7 +48,7 @@ func (st *state) markUnloaded(ctx context.Context, v *view) error {
 	return nil
 }
 
-// leads says whether a function leads to the table, and whether one is neither so nor as it was.
+// leads reports whether a function leads to the table, and whether one is neither so nor as it was.
 // What is not mapped any more is neither.
 func (t *table) leads(read func(b []byte, addr uint64) error) (led, foreign bool, err error) {
 	for slot, s := range t.sites {
@@ -102,7 +102,7 @@ const (
 	movingPause = time.Millisecond
 )
 
-// moving says whether the libraries, or those of them that the dynamic loader lists, are others
+// moving reports whether the libraries, or those of them that the dynamic loader lists, are others
 // than those that were seen.
 func (v *view) moving(ctx context.Context) bool {
 	for range movingLooks {

@@ -77,7 +77,7 @@ func someOf(names []string) string {
 	return list
 }
 
-// mayThrow says whether a symbol is a C++ function that is not known not to throw.
+// mayThrow reports whether a symbol is a C++ function that is not known not to throw.
 func (s *symbol) mayThrow() bool {
 	name, ok := strings.CutPrefix(s.name, "_Z")
 	if !ok || s.kind == elf.STT_OBJECT || s.kind == elf.STT_TLS {
@@ -95,8 +95,8 @@ func (s *symbol) mayThrow() bool {
 	return !isVariable(name)
 }
 
-// isVariable says whether a mangled name, behind _Z, is one of data: it has no parameters. Names of
-// which that is not obvious are taken for functions'.
+// isVariable reports whether a mangled name, after _Z, is one of data: it has no parameters. Names
+// of which that is not obvious are taken for functions'.
 func isVariable(name string) bool {
 	for _, special := range []string{"TV", "TT", "TI", "TS", "GV"} {
 		// tables and types that compilers make

@@ -141,7 +141,7 @@ func (v *view) copies(t ulp.Target) ([]*rtld.Library, error) {
 	return found, nil
 }
 
-// hasLoader says whether the process was started with a dynamic loader.
+// hasLoader reports whether the process was started with a dynamic loader.
 func (v *view) hasLoader() bool {
 	return slices.ContainsFunc(v.libs, func(l *rtld.Library) bool { return l.Loader })
 }

@@ -23,7 +23,7 @@ func (b *planner) zonesOf(ctx context.Context, tp *targetPlan, slot int, install
 	s := tp.next.sites[slot]
 	name := b.nameOf(tp, slot)
 	if installs && s.kind != kindCode && bytes.Equal(s.before[:], nops) {
-		// In the NOPs before the entry: a function in front of it may end without a jump, as some
+		// In the NOPs before the entry: a function before it may end without a jump, as some
 		// of libc's do.
 		b.zones = append(b.zones, zone{lo: s.entry - beforeLen + 1, hi: s.entry, name: name,
 			move: s.entry})

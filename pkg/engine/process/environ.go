@@ -52,7 +52,7 @@ func (p *Process) Environ(ctx context.Context, names ...string) (found map[strin
 	return e.found, !e.broken, nil
 }
 
-// parseEnviron reads "NAME=VALUE" with a NUL behind each, and remembers those that are wanted.
+// parseEnviron reads "NAME=VALUE" with a NUL after each, and remembers those that are wanted.
 func parseEnviron(r io.Reader, names []string) (*environ, error) {
 	e := &environ{names: names, found: make(map[string]string)}
 	buf := buffers.Get().(*[bufferSize]byte)
@@ -82,8 +82,8 @@ type environ struct {
 	found map[string]string
 	text  []byte // the variable so far, while it can still be a wanted one
 	skip  bool   // it cannot
-	begun bool   // there is something behind the last NUL
-	named bool   // with a name in front of a "="
+	begun bool   // there is something after the last NUL
+	named bool   // with a name before a "="
 
 	broken bool // there was something else than variables
 }
@@ -108,7 +108,7 @@ func (e *environ) add(b []byte) error {
 	return nil
 }
 
-// begins says whether the text can be the beginning of the variable.
+// begins reports whether the text can be the beginning of the variable.
 func (e *environ) begins(name string) bool {
 	n := min(len(name), len(e.text))
 	return name[:n] == string(e.text[:n]) && (len(e.text) <= len(name) || e.text[len(name)] == '=')

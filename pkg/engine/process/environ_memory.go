@@ -125,7 +125,7 @@ func readText(r rtld.Reader, at uint64, most int) (text []byte, whole bool, err 
 	b := make([]byte, most)
 	n, err := r.ReadAt(b, at)
 	if text, _, whole = bytes.Cut(b[:n], []byte{0}); whole {
-		err = nil // what is behind it does not count
+		err = nil // what is after it does not count
 	}
 	return text, whole, err
 }

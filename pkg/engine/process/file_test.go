@@ -91,7 +91,7 @@ func TestFileBacks(t *testing.T) {
 		defer mem.Close()
 		var b [1]byte
 		for _, f := range []func([]byte, int64) (int, error){mem.ReadAt, mem.WriteAt} {
-			// the same byte: it is its own page all the same
+			// the same byte: it is its own page anyway
 			if _, err := f(b[:], int64(s.End-1+move)); err != nil {
 				t.Fatal(err)
 			}

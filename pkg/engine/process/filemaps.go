@@ -112,7 +112,7 @@ type keeper struct {
 	paths []byte         // the paths, in the order of the list; neighbours share one
 	code  map[rtld.FileID]bool
 	tail  int         // how many mappings without a file follow each other
-	owner rtld.FileID // of those in front of them
+	owner rtld.FileID // of those before them
 }
 
 // piece is a part of keeper.paths.

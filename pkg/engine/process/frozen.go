@@ -16,11 +16,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// Frozen says whether a control group's freezer keeps the process from running, as that of a paused
-// container does: it can be stopped then, but makes no system calls until it is thawed. A group
-// that this process has no name for, because the file system of the control groups is not mounted
-// or shows another part of the tree, is taken for running: a process in it that does not run is
-// noticed under the stop, and left as it is.
+// Frozen reports whether a control group's freezer keeps the process from running, as that of a
+// paused container does: it can be stopped then, but makes no system calls until it is thawed. A
+// group that this process has no name for, because the file system of the control groups is not
+// mounted or shows another part of the tree, is taken for running: a process in it that does not
+// run is noticed under the stop, and left as it is.
 func (p *Process) Frozen(ctx context.Context) (bool, error) {
 	frozen, err := await(ctx, func() (bool, error) {
 		frozen, err := anyFrozen(p.freezers)

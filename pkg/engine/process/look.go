@@ -208,7 +208,7 @@ func (p *Process) clearInside() {
 	p.auxv = nil
 }
 
-// Alive says whether the process has threads that run. One that is not alive may still be in the
+// Alive reports whether the process has threads that run. One that is not alive may still be in the
 // table, as a zombie.
 func (p *Process) Alive() bool {
 	s := stat{State: byte(p.State), Threads: p.Threads}
@@ -223,7 +223,7 @@ func (p *Process) Elevated() bool {
 	return p.Secure || p.UID.Real != 0 && (p.UID.mixed() || p.GID.mixed())
 }
 
-// Chrooted says whether the process has another root directory than its mount namespace.
+// Chrooted reports whether the process has another root directory than its mount namespace.
 func (p *Process) Chrooted() bool { return p.Root != "" && p.Root != "/" }
 
 // ExeName returns the base name of the program's path, "" if it is not known.

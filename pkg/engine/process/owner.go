@@ -155,5 +155,5 @@ func (o *owners) maker(pid int, none account) account {
 	return none
 }
 
-// mixed reports whether the ids are not all the same.
+// mixed reports whether the ids are not anyway.
 func (i IDs) mixed() bool { return i != IDs{i.Real, i.Real, i.Real, i.Real} }

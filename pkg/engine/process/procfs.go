@@ -71,8 +71,8 @@ func (d dir) live(main State) (dir, error) {
 	return dir{}, d.noThreads()
 }
 
-// noThreads says why none of the threads that were listed is there any more: they have ended, and
-// others have begun, or none have.
+// noThreads returns why none of the threads that were listed is there any more: they have ended,
+// and others have begun, or none have.
 func (d dir) noThreads() error {
 	s, err := d.stat()
 	switch {

@@ -41,7 +41,7 @@ type Prologue struct {
 	// Stale is the target of a detour that was taken back: the jump before the entry is still
 	// there, and nothing leads to it any more. libpulp leaves it so. 0 if there is none.
 	Stale uint64
-	// the entry begins with endbr64, and the NOPs or the jump are behind it; on ppc64le, with the
+	// the entry begins with endbr64, and the NOPs or the jump are after it; on ppc64le, with the
 	// TOC's setup
 	Landing bool
 	// Single says that the NOP at the entry is one instruction, so that no thread can stand within

@@ -1,7 +1,7 @@
 package process
 
 // On ppc64le there are 13 NOPs before the global entry, and one at the local entry, which is 8
-// bytes behind it where the function sets up its TOC pointer, else the same place. In libpulp's
+// bytes after it where the function sets up its TOC pointer, else the same place. In libpulp's
 // detour that one is a branch back to the 13, which end in the target's address; the instructions
 // before it jump through libpulp's trampoline.
 const (

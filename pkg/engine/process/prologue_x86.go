@@ -4,7 +4,7 @@ import (
 	"bytes"
 )
 
-// On x86_64 there are 14 NOPs of one byte before the symbol, and two bytes at it, behind endbr64 if
+// On x86_64 there are 14 NOPs of one byte before the symbol, and two bytes at it, after endbr64 if
 // it begins with that: two NOPs, or one of two bytes (66 90). In a detour the two bytes are a short
 // jump (eb) to the 14, which are then one of
 //

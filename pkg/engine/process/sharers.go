@@ -322,7 +322,7 @@ func (c *comparer) sort(list []int) []int {
 	return list
 }
 
-// inOrder says whether each is in front of the next one, or has the same memory.
+// inOrder reports whether each is before the next one, or has the same memory.
 func (c *comparer) inOrder(list []int) bool {
 	for i := range len(list) - 1 {
 		if order, ok := c.order(list[i], list[i+1]); !ok || order != 0 && order != kcmpLess {
@@ -458,18 +458,18 @@ var lastTaskFile = sync.OnceValue(func() int {
 	return -1
 })
 
-// isThread says whether a task is a thread of a process.
+// isThread reports whether a task is a thread of a process.
 func isThread(pid, tid int) bool {
 	return unix.Access(fmt.Sprintf("%s/%d/task/%d", procRoot, pid, tid), unix.F_OK) == nil
 }
 
-// sameMemory says whether two tasks are known to have one address space.
+// sameMemory reports whether two tasks are known to have one address space.
 func sameMemory(a, b int) bool {
 	order, ok := compareMemory(a, b)
 	return ok && order == 0
 }
 
-// taken says whether a task has a number. That is to be known of many numbers, for most of which
+// taken reports whether a task has a number. That is to be known of many numbers, for most of which
 // the answer is no, and takes half as long as to compare.
 func taken(tid int) bool {
 	_, _, errno := unix.RawSyscall(unix.SYS_KILL, uintptr(tid), 0, 0)

@@ -127,7 +127,7 @@ func TestSharersAmongExec(t *testing.T) {
 	var s process.Sharers
 	pid, make := startSharer(t, "sibling")
 	_, _, _ = s.With(look(t, pid))
-	for range 50 { // between their fork and their exec, or behind it
+	for range 50 { // between their fork and their exec, or after it
 		cmd := exec.Command("sleep", "60")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestSharersAmongExec(t *testing.T) {
 	}
 }
 
-// setLastTask makes the kernel go on with a number behind the one given.
+// setLastTask makes the kernel go on with a number after the one given.
 func setLastTask(t *testing.T, n int) {
 	t.Helper()
 	if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(n)), 0); err != nil {

@@ -59,7 +59,8 @@ func (s *Symbols) bind(r Reader, ref Reference) (Symbol, error) {
 	return *found, nil
 }
 
-// bindable says whether a row is something that a reference can be bound to, whatever its version.
+// bindable reports whether a row is something that a reference can be bound to, whatever its
+// version.
 func bindable(b []byte, ref Reference) bool {
 	section, kind := elf.SectionIndex(le.Uint16(b[6:])), elf.ST_TYPE(b[4])
 	switch kind {
@@ -87,7 +88,7 @@ func (s *Symbols) raw(b []byte, name string) Symbol {
 	return sym
 }
 
-// suits says whether a row has the version that a reference asks for, and fills it in. Versions
+// suits reports whether a row has the version that a reference asks for, and fills it in. Versions
 // have numbers in their library, the first of which are its own name (1) and the oldest one (2):
 // that is what a reference without a version means, since it may come from a time when there were
 // no others. newer says that it would only do if there is no other.
@@ -142,7 +143,7 @@ func (s *Symbols) VersionOf(ctx context.Context, row uint64) (string, error) {
 	})
 }
 
-// Defines says whether the library defines a version.
+// Defines reports whether the library defines a version.
 func (s *Symbols) Defines(version string) bool {
 	for _, name := range s.versions {
 		if name == version {

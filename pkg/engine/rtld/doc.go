@@ -10,13 +10,12 @@
 //
 // Everything comes from memory, as the loader sees it, and nothing from a file that a process
 // names. Images, PT_DYNAMIC, hash tables, symbols and versions are those of elf(5) and the gABI.
-// What is loaded says struct r_debug with its lists of struct link_map (link.h): one list, a
-// namespace, for the program, and one for each that dlmopen made, where the loader is of glibc 2.35
-// or later. A [Scope] is the order in which ld.so looks up the symbols of an object that dlopen
-// loads. The implementation of an indirect function (IFUNC) stands in the slots that the loader
-// filled; resolvers are never run. TLS modules and static TLS offsets are in private fields of
-// glibc's struct link_map, whose places glibc tells debuggers by symbols named
-// _thread_db_link_map_*.
+// Loaded objects are listed by struct r_debug and its lists of struct link_map (link.h): one list,
+// a namespace, for the program, and with glibc 2.35 or later one for each call of dlmopen. A
+// [Scope] is the order in which ld.so looks up the symbols of an object that dlopen loads. The
+// implementation of an indirect function (IFUNC) is read from the slots that the loader filled;
+// resolvers are never run. TLS modules and static TLS offsets are in private fields of glibc's
+// struct link_map; glibc tells debuggers their offsets by symbols named _thread_db_link_map_*.
 //
 // # What it never does
 //
@@ -24,7 +23,7 @@
 // package process, and sees a process through interfaces of its own: [Reader] and [Source] are
 // memory, [Process] adds mappings and libraries.
 //
-// Memory is taken for hostile. Every address is checked against the segments of its library, every
+// Memory is untrusted. Every address is checked against the segments of its library, every
 // length and every loop is bounded.
 //
 // # Unknown

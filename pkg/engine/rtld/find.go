@@ -66,7 +66,7 @@ type finder struct {
 }
 
 // nextOfFile returns for each mapping the index of the next one of the same file or of the memory
-// behind it; 0 if none.
+// after it; 0 if none.
 func nextOfFile(maps []Mapping) []int32 {
 	next := make([]int32, len(maps))
 	last := make(map[FileID]int32)

@@ -170,9 +170,9 @@ func (im *image) locate(first *Mapping) error {
 }
 
 // part returns the segment that a mapping of the image's file, or of memory without a file, is of
-// the image: what is behind the file's part of a segment (.bss), or code that the program has moved
+// the image: what is after the file's part of a segment (.bss), or code that the program has moved
 // into such memory, as some do to have huge pages. The kernel makes one mapping of .bss and of
-// other memory that happens to lie behind it: only the image's part counts. It also makes one of
+// other memory that happens to lie after it: only the image's part counts. It also makes one of
 // segments that follow each other in memory and in the file, with the same permissions.
 func (im *image) part(m *Mapping) (Segment, bool) {
 	for i, s := range im.loads {
@@ -195,7 +195,7 @@ func (im *image) part(m *Mapping) (Segment, bool) {
 	return Segment{}, false
 }
 
-// run returns the address behind the bytes of the file that are mapped from the i-th segment on
+// run returns the address after the bytes of the file that are mapped from the i-th segment on
 // without a gap.
 func (im *image) run(i int) uint64 {
 	s := im.loads[i]
@@ -209,7 +209,7 @@ func (im *image) run(i int) uint64 {
 	return end
 }
 
-// end returns the address behind the image's last segment.
+// end returns the address after the image's last segment.
 func (im *image) end() uint64 {
 	var end uint64
 	for _, s := range im.loads {

@@ -134,7 +134,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// The kernel merges .bss with memory without a file that is mapped right behind it.
+// The kernel merges .bss with memory without a file that is mapped right after it.
 func TestMergedBSS(t *testing.T) {
 	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800,
 		memsz: 0x3800}}}

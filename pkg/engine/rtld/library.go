@@ -31,7 +31,7 @@ type Library struct {
 	// BuildIDAt is where BuildID stands in memory; 0 if it is nil.
 	BuildIDAt uint64
 	SONAME    string // "" if there is none or it cannot be read
-	// Problem says why BuildID or the dynamic section could not be read: it wraps [ErrMalformed],
+	// Problem is why BuildID or the dynamic section could not be read: it wraps [ErrMalformed],
 	// [ErrUnreadable] or [ErrLimit]. The library cannot be patched then; the others of the process
 	// can.
 	Problem error
@@ -50,7 +50,7 @@ type Segment struct {
 	File       bool
 }
 
-// Contains says whether size bytes from addr on are in the image, gaps not counted.
+// Contains reports whether size bytes from addr on are in the image, gaps not counted.
 func (l *Library) Contains(addr, size uint64) bool {
 	for size > 0 {
 		rest := l.rest(addr)

@@ -41,6 +41,6 @@ type Mapping struct {
 	// namespace, or in brackets what else it is. A newline in it is "\012"; all other bytes are as
 	// they are. Never open it.
 	Path string
-	// Path had " (deleted)" behind it: the file was deleted or replaced, or the name ends so
+	// Path had " (deleted)" after it: the file was deleted or replaced, or the name ends so
 	Deleted bool
 }

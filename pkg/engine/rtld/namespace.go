@@ -41,7 +41,7 @@ func (n Namespace) closure(roots ...*LinkMap) []*LinkMap {
 
 // global returns the scope that every library of the namespace is bound in: what was loaded at its
 // start, in the order of the loader's list: the program, LD_PRELOAD, and what they need, breadth
-// first; of dlmopen, the library and what it needs. Everything loaded later stands behind the last
+// first; of dlmopen, the library and what it needs. Everything loaded later stands after the last
 // of these, so they are the list up to there.
 func (n Namespace) global() []*LinkMap {
 	if len(n) == 0 {

@@ -185,7 +185,7 @@ func (s *Symbols) named(r Reader, i uint64, want string) (b [symbolSize]byte, ok
 	return b, err == nil && name == want, nil // or else another, perhaps longer, name
 }
 
-// visible says whether others can have the symbol: the dynamic loader passes hidden ones over.
+// visible reports whether others can have the symbol: the dynamic loader passes hidden ones over.
 func visible(other byte) bool {
 	v := elf.ST_VISIBILITY(other)
 	return v != elf.STV_HIDDEN && v != elf.STV_INTERNAL

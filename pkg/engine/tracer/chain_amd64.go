@@ -28,7 +28,7 @@ func (f *sigframe) prependChain(calls []BatchCall, places [][]place, own Registe
 		links[i] = at
 		at += len(places[i])*linkKeep + linkEnd + ucLen
 	}
-	// context is where the registers of call i lie: behind the link of the call before.
+	// context is where the registers of call i lie: after the link of the call before.
 	context := func(i int) int { return links[i-1] + len(places[i-1])*linkKeep + linkEnd }
 	address := func(i int, p place) uint64 {
 		switch p.call {

@@ -10,37 +10,37 @@ import (
 // What can be wrong with a process, for errors.Is. Each is wrapped in an [*Error] that says which
 // process and thread.
 var (
-	// ErrGone says that the process does not exist (any more), or is a zombie.
+	// ErrGone means that the process does not exist (any more), or is a zombie.
 	ErrGone = procfs.ErrGone
-	// ErrPermission says that the kernel does not let the caller trace the process.
+	// ErrPermission means that the kernel does not let the caller trace the process.
 	ErrPermission = errors.New("not permitted to trace the process")
-	// ErrTraced says that another tracer has the process; [Error.Tracer] says which.
+	// ErrTraced means that another tracer has the process; [Error.Tracer] says which.
 	ErrTraced = errors.New("another process traces it")
-	// ErrNotStopping says that a thread did not stop before the deadline: it sleeps uninterruptibly
-	// or waits for its vfork child.
+	// ErrNotStopping means that a thread did not stop before the deadline: it sleeps
+	// uninterruptibly or waits for its vfork child.
 	ErrNotStopping = errors.New("a thread does not stop")
-	// ErrUnsupported says that the process is of a kind that cannot be handled: 32-bit, shadow
+	// ErrUnsupported means that the process is of a kind that cannot be handled: 32-bit, shadow
 	// stacks, a kernel thread, another CPU architecture.
 	ErrUnsupported = errors.New("unsupported kind of process")
-	// ErrExec says that the process replaced itself by another program while it was stopped.
+	// ErrExec means that the process replaced itself by another program while it was stopped.
 	ErrExec = errors.New("the process executed another program")
-	// ErrGadget says that the instructions needed to run something in the target are not where they
-	// were said to be.
+	// ErrGadget means that the instructions needed to run something in the target are not where
+	// they were said to be.
 	ErrGadget = errors.New("no such instructions in the target")
-	// ErrSeccomp says that a filter of the thread's system calls would kill it on its way, or may
+	// ErrSeccomp means that a filter of the thread's system calls would kill it on its way, or may
 	// do so for all that can be seen.
 	ErrSeccomp = errors.New("the system call filter forbids it")
-	// ErrDispatched says that the thread's system calls may go to the program instead of the
+	// ErrDispatched means that the thread's system calls may go to the program instead of the
 	// kernel.
 	ErrDispatched = errors.New("the program handles system calls itself " +
 		"(PR_SET_SYSCALL_USER_DISPATCH), as Wine does")
-	// ErrStack says that there is no memory of which it is known that the program does not use it.
+	// ErrStack means that there is no memory of which it is known that the program does not use it.
 	// A thread needs some to be sent away and find its way back.
 	ErrStack = errors.New("no memory is known to be unused")
-	// ErrFault says that the function called raised a signal; [Error.Signal] says which. The thread
-	// was put back.
+	// ErrFault means that the function called raised a signal; [Error.Signal] says which. The
+	// thread was put back.
 	ErrFault = errors.New("the called function raised a signal")
-	// ErrDetached says that the tracee was detached before.
+	// ErrDetached means that the tracee was detached before.
 	ErrDetached = errors.New("already detached")
 )
 

@@ -18,7 +18,7 @@ type GadgetCache struct {
 	byBuild map[string]Gadgets // relative to the library's base
 }
 
-// maxBuilds bounds the cache; behind that it begins anew.
+// maxBuilds bounds the cache; after that it begins anew.
 const maxBuilds = 1024
 
 // Find is [FindGadgets] in the code of one library: its executable memory that is not writable.
@@ -70,7 +70,7 @@ func (g *Gadgets) move(by uint64) {
 	}
 }
 
-// within says whether all of them are in these ranges, each from its first byte to its last.
+// within reports whether all of them are in these ranges, each from its first byte to its last.
 func (g *Gadgets) within(code []Range) bool {
 	for addr := range g.each {
 		if !slices.ContainsFunc(code, func(r Range) bool {

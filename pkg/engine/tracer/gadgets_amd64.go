@@ -64,8 +64,8 @@ func (g *Gadgets) usable() bool   { return g.Syscall != 0 && g.Restorer != 0 }
 func (g *Gadgets) canBatch() bool { return g.Keep != 0 }
 func (g *Gadgets) canCall() bool  { return g.Store != 0 }
 
-// at says whether an address is in, or right behind, an instruction of those that system calls are
-// made with.
+// at reports whether an address is in, or right after, an instruction of those that system calls
+// are made with.
 func (g *Gadgets) at(pc uint64) bool {
 	in := func(gadget uint64, code []byte) bool {
 		return gadget != 0 && pc >= gadget && pc <= gadget+uint64(len(code))

@@ -75,13 +75,13 @@ const (
 	syscallLen           = 2 // length of the syscall instruction (and of int $0x80)
 )
 
-// inSyscall says whether the thread is on its way out of a system call; value is what that
+// inSyscall reports whether the thread is on its way out of a system call; value is what that
 // returned.
 func (r *Registers) inSyscall() (nr uint64, value int64, ok bool) {
 	return r.Orig_rax, int64(r.Rax), int64(r.Orig_rax) >= 0
 }
 
-// restarts says whether the kernel is going to restart a system call when the thread goes on.
+// restarts reports whether the kernel is going to restart a system call when the thread goes on.
 func (r *Registers) restarts() bool {
 	_, v, ok := r.inSyscall()
 	return ok && slices.Contains([]int64{erestartsys, erestartnointr, erestartnohand,
@@ -127,7 +127,7 @@ func entranceOf(code []byte) *entrance {
 	return nil
 }
 
-// isRestart says whether a number is that of restart_syscall, where that is looked for at all.
+// isRestart reports whether a number is that of restart_syscall, where that is looked for at all.
 func isRestart(nr uint64) bool {
 	return slices.ContainsFunc(entrances, func(e entrance) bool { return e.restart == nr })
 }
@@ -223,10 +223,10 @@ func (r *Registers) result() Result {
 
 const eflagsAway = 0x202 // interrupts on, direction forward, no single step
 
-// takenBack says whether a system call ended as if it had not been made: a filter caught it.
+// takenBack reports whether a system call ended as if it had not been made: a filter caught it.
 func (r *Registers) takenBack(c Call) bool { return r.Rax == c.Nr }
 
-// entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its
+// entersReturn reports whether a thread that enters a system call enters the rt_sigreturn of its
 // sigframe.
 func (r *Registers) entersReturn(f sigframe) bool {
 	return r.Orig_rax == sysSigreturn && r.Rsp == f.uc
@@ -251,8 +251,8 @@ func (r Registers) toReturn(g Gadgets, f sigframe) Registers {
 	return r
 }
 
-// forgetsTime says whether an interrupted system call would go on with the time that is left, which
-// rt_sigreturn forgets.
+// forgetsTime reports whether an interrupted system call would go on with the time that is left,
+// which rt_sigreturn forgets.
 func (r *Registers) forgetsTime() bool {
 	_, v, ok := r.inSyscall()
 	return ok && v == -erestartRestartblock

@@ -32,7 +32,7 @@ func TestMemoryOfVforkChild(t *testing.T) {
 				if c.In.Close(); c.Line() != "executed" {
 					t.Error("it did not execute")
 				}
-			default: // it stops behind the exec
+			default: // it stops after the exec
 				c.In.Close()
 				await(t, pid, "t")
 			}

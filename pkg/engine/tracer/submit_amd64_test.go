@@ -189,7 +189,7 @@ func TestSubmitRefused(t *testing.T) {
 	}
 }
 
-// busy says whether a thread was stopped in a system call.
+// busy reports whether a thread was stopped in a system call.
 func busy(th *Thread) bool {
 	_, _, busy := th.regs.inSyscall()
 	return busy

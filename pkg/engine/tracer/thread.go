@@ -19,7 +19,7 @@ type Thread struct {
 }
 
 // Registers returns the general registers as they were when the thread stopped. A thread that was
-// interrupted inside a system call stands behind the instruction that made it.
+// interrupted inside a system call stands after the instruction that made it.
 func (th *Thread) Registers() Registers { return th.regs }
 
 // Running says that the thread was not in a system call that waits for something when it was

@@ -156,7 +156,7 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 }
 
 // seize seizes one thread; false says that it has ended. A seized thread's number is not given to
-// another one; so looking behind it whether the process has such a thread tells whether it is the
+// another one; so looking after it whether the process has such a thread tells whether it is the
 // right one. A stranger is let go as soon as possible.
 func (t *Tracee) seize(tid int) (bool, error) {
 	options := uintptr(ptraceOptions)

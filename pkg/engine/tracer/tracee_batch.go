@@ -19,7 +19,7 @@ type BatchCall struct {
 	Arg, From int
 }
 
-// ErrNoBatch says that calls cannot be made in one go in this thread, at this moment. Use
+// ErrNoBatch means that calls cannot be made in one go in this thread, at this moment. Use
 // [Tracee.Sequence].
 var ErrNoBatch = errors.New("no system calls in one go")
 
@@ -75,7 +75,7 @@ type chain struct {
 // batchRoom is stack for more calls than anybody makes at once.
 const batchRoom = 16 << 10
 
-// batch is Batch behind the preparations.
+// batch is Batch after the preparations.
 func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, error) {
 	ex := th.excursion
 	ex.first = c.first

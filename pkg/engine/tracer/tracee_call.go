@@ -48,7 +48,7 @@ func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64
 	return value, err
 }
 
-// call is Call behind the preparations.
+// call is Call after the preparations.
 func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64) (uint64, error) {
 	ex := th.excursion
 	if err := t.start(th, ex.regs.toFunction(fn, args, t.o.Gadgets, ex.sigframe)); err != nil {
@@ -150,7 +150,7 @@ func (t *Tracee) registersBack(th *Thread) (bool, error) {
 	return err == nil && r.pc() == own.pc() && r.sp() == own.sp(), t.lost(th, err)
 }
 
-// atReturn says whether a thread that enters a system call enters its rt_sigreturn.
+// atReturn reports whether a thread that enters a system call enters its rt_sigreturn.
 func (t *Tracee) atReturn(th *Thread) bool {
 	r, err := readRegisters(th.TID)
 	return err == nil && r.entersReturn(th.excursion.sigframe)

@@ -94,7 +94,7 @@ func (t *Tracee) detachThread(th *Thread) error {
 		}
 	}
 	t.step("detach")
-	t.noteStopped() // not behind it: the thread may have taken this one's CPU by then
+	t.noteStopped() // not after it: the thread may have taken this one's CPU by then
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
 		return t.fail("detaching", th.TID, t.lost(th, err))
 	}

@@ -225,7 +225,7 @@ const getDispatch = 0x4211
 // dispatchConfig is what it writes.
 type dispatchConfig struct{ mode, selector, offset, size uint64 }
 
-// dispatched says whether system calls that a thread makes by way of the gadgets may go to the
+// dispatched reports whether system calls that a thread makes by way of the gadgets may go to the
 // program instead of the kernel, as a SIGSYS (PR_SET_SYSCALL_USER_DISPATCH: Wine, emulators). Then
 // the way back would, too. What the selector says now is not asked: the thread has to come back
 // whatever others write there. Kernels before 6.4 do not tell.
@@ -260,7 +260,7 @@ func (t *Tracee) leaveRseq(tid int, r *Registers) {
 		return
 	}
 	var p [8]byte
-	if stackRead(tid, c.area+8, p[:]) != nil { // rseq_cs, behind two CPU numbers
+	if stackRead(tid, c.area+8, p[:]) != nil { // rseq_cs, after two CPU numbers
 		return
 	}
 	descriptor := binary.LittleEndian.Uint64(p[:])

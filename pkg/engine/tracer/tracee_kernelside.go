@@ -22,7 +22,7 @@ var kernelSide = []struct {
 // kernelSideNames are how the kernel calls such threads, from when they first run.
 var kernelSideNames = []string{"iou-wrk-", "iou-sqp-", "iou-mgr-", "vhost-"}
 
-// kernelSide says whether a thread is one of the kernel's own in this process, which works for
+// kernelSide reports whether a thread is one of the kernel's own in this process, which works for
 // io_uring or for a virtual machine's devices. It never runs the program's code, so it need not
 // stand still, and it must not be disturbed: the file that it is just opening, say, would not be
 // opened. The first thread of a process is never such a one.

@@ -13,8 +13,8 @@ func (t *Tracee) Seccomp(th *Thread) (Seccomp, error) {
 	return s.seccomp, t.fail("reading its status", th.TID, err)
 }
 
-// Allowed says whether th's filters let it make all of the calls, as far as they can be read: that
-// needs CAP_SYS_ADMIN. Otherwise the error is ErrSeccomp. With SuspendSeccomp everything is
+// Allowed reports whether th's filters let it make all of the calls, as far as they can be read:
+// that needs CAP_SYS_ADMIN. Otherwise the error is ErrSeccomp. With SuspendSeccomp everything is
 // allowed.
 func (t *Tracee) Allowed(th *Thread, calls ...Call) error {
 	return t.Do(func() error {

@@ -77,7 +77,7 @@ func (t *Tracee) mapping(addr uint64) (Range, error) {
 	return r, err
 }
 
-// Free says whether nothing is mapped in a range.
+// Free reports whether nothing is mapped in a range.
 func (t *Tracee) Free(r Range) (bool, error) {
 	next, err := t.mapping(r.Start)
 	if errors.Is(err, errUnmapped) { // nothing at all is above

@@ -31,7 +31,7 @@ func (r Result) Err() error {
 }
 
 // Syscalls makes the target's thread th carry out system calls, in order, and returns their
-// results. It stops behind the first one that fails, so that there may be fewer results than calls;
+// results. It stops after the first one that fails, so that there may be fewer results than calls;
 // that is no error of Syscalls itself. The thread is back where it was when Syscalls returns.
 //
 // If this process dies meanwhile, the thread finishes the call it is in, and goes on with what it
@@ -140,8 +140,8 @@ func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
 	}
 }
 
-// faultOf says whether the signal that a thread is about to get comes from what it did itself: then
-// it is suppressed by the next resume, and the thread restored.
+// faultOf reports whether the signal that a thread is about to get comes from what it did itself:
+// then it is suppressed by the next resume, and the thread restored.
 func (t *Tracee) faultOf(tid, signal int) error {
 	si, err := stopSignal(tid)
 	if err != nil || !si.own() {
@@ -150,7 +150,7 @@ func (t *Tracee) faultOf(tid, signal int) error {
 	return &Error{Op: "running", PID: t.pid, TID: tid, Signal: signal, Err: ErrFault}
 }
 
-// trapped says whether a seccomp filter answered a system call with SIGSYS, and if so takes the
+// trapped reports whether a seccomp filter answered a system call with SIGSYS, and if so takes the
 // thread to that signal's stop, from which it goes on without it. At the call's end the signal is
 // only queued.
 func (t *Tracee) trapped(th *Thread) bool {

@@ -37,7 +37,7 @@ func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, e
 		if s.kind == running && b.n%reapOthersEvery == 0 {
 			t.reapOthers() // it may be the one that executes
 		}
-		if s.kind != running { // looked at behind the clock: what is late may be this process
+		if s.kind != running { // looked at after the clock: what is late may be this process
 			return s, nil
 		}
 		if err := ctx.Err(); err != nil {

@@ -16,7 +16,7 @@ import (
 // thread, as the kernel demands. When that thread ends, the kernel detaches whatever it still
 // traces: that is the way out of threads that cannot be stopped.
 //
-// It keeps a thread to itself only while it works for a tracee. Before and behind that it is a
+// It keeps a thread to itself only while it works for a tracee. Otherwise it is a
 // goroutine like others, so that to hand it work, and to hear that it is done, wakes up no thread:
 // on a machine with idle CPUs, that takes as long as a stop.
 type worker struct {
@@ -95,7 +95,7 @@ func (w *worker) leaveThread() bool {
 	return true
 }
 
-// tracesAny says whether this thread traces anything, also what came to it by a clone with
+// tracesAny reports whether this thread traces anything, also what came to it by a clone with
 // CLONE_PTRACE in a process that it traced, which is in no list. Children that Go's runtime has
 // started do not count.
 func tracesAny() bool {
@@ -107,7 +107,7 @@ func tracesAny() bool {
 	return e != unix.ECHILD
 }
 
-// here says whether the caller is on the worker's thread.
+// here reports whether the caller is on the worker's thread.
 func (w *worker) here() bool { return int32(unix.Gettid()) == w.tid.Load() }
 
 // do runs f on the worker's thread and waits for it; called on that thread already, it just runs f.

@@ -43,7 +43,7 @@ func TestWorkers(t *testing.T) {
 	gone.Wait()
 }
 
-// TestThreadLeft: a thread that was a tracer's is like every other one behind that, as programs
+// TestThreadLeft: a thread that was a tracer's is like every other one after that, as programs
 // inherit what it has.
 func TestThreadLeft(t *testing.T) {
 	properties := func() string { // of the thread itself: of another one it takes CAP_SYS_NICE

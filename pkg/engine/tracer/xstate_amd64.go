@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Places in the XSAVE area, in its standard format, and what the kernel writes into and behind it
+// Places in the XSAVE area, in its standard format, and what the kernel writes into and after it
 // for a signal frame.
 const (
 	xsaveLegacy = 512
@@ -88,14 +88,14 @@ func restoreXstate(tid int, x []byte) error {
 	return err
 }
 
-// shadowStack says whether the thread has one: rt_sigreturn would need a token on it.
+// shadowStack reports whether the thread has one: rt_sigreturn would need a token on it.
 func shadowStack(tid int) bool {
 	var ssp [8]byte
 	_, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_X86_SHSTK, ssp[:])
 	return err == nil
 }
 
-// entersFunctions says whether extended registers are as the ABI has them where a function is
+// entersFunctions reports whether extended registers are as the ABI has them where a function is
 // entered: x87 and SSE round and mask as usual, and the x87 stack is empty. Vector registers may
 // hold anything there.
 func entersFunctions(x []byte) bool {

@@ -11,7 +11,7 @@ import (
 // nothing is read and it returns false: only the general way knows what is wrong. What is in the
 // row then means nothing.
 //
-// Each step returns what is behind it, nil if the text does not fit; nothing fits nil. The keys are
+// Each step returns what is after it, nil if the text does not fit; nothing fits nil. The keys are
 // constants in the code, which the compiler compares in a register or two.
 func (p *catalogueParser) symbolLine(r *row) bool {
 	p.peek()
@@ -70,7 +70,7 @@ func (p *catalogueParser) lineRest(r *row, d []byte) []byte {
 	return d[1:]
 }
 
-// plainText reads a string behind its opening quote. It must have a byte at least, and none that is
+// plainText reads a string after its opening quote. It must have a byte at least, and none that is
 // escaped.
 func plainText(d []byte) (text, rest []byte) {
 	n := 0

@@ -70,14 +70,14 @@ func (l *Library) Checksum() uint32 {
 	return l.checksum
 }
 
-// EntryProof says whether the native engine can put a detour at the function at an address that
+// EntryProof reports whether the native engine can put a detour at the function at an address that
 // lacks the NOPs which that engine looks for: by the proof that the engine itself asks for (package
 // hotpatch), and by a search for branches in all of the library that may lead into what the jump
 // replaces. why is the reason if it cannot, "" if it can. ok is false if nothing is known of such a
 // function: it has the NOPs, or there are no proofs at all.
 func (l *Library) EntryProof(addr uint64) (why string, ok bool) { return l.proofs.find(addr) }
 
-// IsProven says whether a jump can be put at a function without NOPs.
+// IsProven reports whether a jump can be put at a function without NOPs.
 func (l *Library) IsProven(addr uint64) bool {
 	why, ok := l.EntryProof(addr)
 	return ok && why == ""

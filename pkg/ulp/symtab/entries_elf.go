@@ -171,7 +171,7 @@ func (p *prover) addSize(addr, size uint64) {
 	}
 }
 
-// entry says whether a function has the NOPs, or why no jump can be put at it; "" if one can.
+// entry reports whether a function has the NOPs, or why no jump can be put at it; "" if one can.
 func (p *prover) entry(addr uint64) (hasNOPs bool, why string) {
 	i := slices.IndexFunc(p.texts, func(t text) bool {
 		return addr >= t.Vaddr && addr-t.Vaddr < t.Filesz

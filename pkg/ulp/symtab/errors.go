@@ -7,7 +7,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// ErrUnsupported says that a file is well-formed, as far as it was read, but of a kind that this
+// ErrUnsupported means that a file is well-formed, as far as it was read, but of a kind that this
 // package does not handle: not 64-bit little-endian ELF, another architecture, without section
 // table, or with 65,280 sections or more.
 var ErrUnsupported = elfx.ErrUnsupported

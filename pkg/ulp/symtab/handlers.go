@@ -14,9 +14,9 @@ import (
 // same rules. Of architectures that the native engine does not know it is false.
 func (l *Library) HasHandlers() bool { return l.handlers != nil }
 
-// Handlers says why the function at an address must not be replaced by code that the unwinder does
-// not find: it handles exceptions, or has something to clean up when its thread is cancelled, so
-// that both are expected to come by; "" if nothing is known against it. libpulp's containers are
+// Handlers returns why the function at an address must not be replaced by code that the unwinder
+// does not find: it handles exceptions, or has something to clean up when its thread is cancelled,
+// so that both are expected to come by; "" if nothing is known against it. libpulp's containers are
 // found, those of the native engine are not: see package native.
 func (l *Library) Handlers(addr uint64) (why string) {
 	why, _ = l.handlers.find(addr)

@@ -12,20 +12,20 @@ import (
 // __patchable_function_entries for each function, and NOPs at that address: M before the function's
 // symbol, N-M at it. What was found with gcc 12:
 //
-//	x86_64, 16,14    14 NOPs of one byte before the symbol; 2 at it, behind endbr64 where
+//	x86_64, 16,14    14 NOPs of one byte before the symbol; 2 at it, after endbr64 where
 //	                 -fcf-protection puts one. The address is symbol-14. `ulp post` makes one NOP
 //	                 of two bytes of the 2.
 //	ppc64le, N,M     All NOPs are of 4 bytes; M before the symbol, which is the global entry
-//	                 point, N-M at it, and the instructions that set up r2 behind them. The
+//	                 point, N-M at it, and the instructions that set up r2 after them. The
 //	                 address is symbol-4*M. A function that has a global entry point can only
 //	                 have 0, 2, 6 or 14 NOPs at the symbol, because the distance to the local
 //	                 entry point is stored as a power of two: with 14,13 the assembler refuses
 //	                 such functions.
 //	ppc64le, 14,13   with -msplit-patch-nops, which gcc 12 of some distributions and gcc 14 have:
 //	                 13 NOPs before the global entry point; one at the local entry point, which
-//	                 is the same, or 8 bytes (two instructions that set up r2) behind it. The
+//	                 is the same, or 8 bytes (two instructions that set up r2) after it. The
 //	                 address is symbol-52.
-//	aarch64, N,M     NOPs of 4 bytes; M before the symbol, N-M at it, behind "bti c" where
+//	aarch64, N,M     NOPs of 4 bytes; M before the symbol, N-M at it, after "bti c" where
 //	                 -mbranch-protection puts one. The address is symbol-4*M.
 //
 // The table alone does not prove that a detour fits, since functions may have attributes with other
@@ -81,7 +81,7 @@ func (d *detours) at(addr uint64) flag {
 		part := min((addr-d.list[0].first)>>d.shift, uint64(len(d.parts)-2))
 		lo, hi = int(d.parts[part]), int(d.parts[part+1])
 	}
-	// The last one that does not begin behind addr: in this part, or the last of those before.
+	// The last one that does not begin after addr: in this part, or the last of those before.
 	for lo < hi {
 		if middle := (lo + hi) / 2; d.list[middle].first <= addr {
 			lo = middle + 1
@@ -132,7 +132,7 @@ const (
 // ENDBR64 is the instruction endbr64, with which a function begins that may be called indirectly.
 var ENDBR64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 
-// detourX86 returns the symbol that belongs to the entry: it is always 14 bytes behind.
+// detourX86 returns the symbol that belongs to the entry: it is always 14 bytes after.
 func detourX86(code []byte, entry uint64) (detour, bool) {
 	if len(code) < X86NOPsBefore || !isNopsX86(code[:X86NOPsBefore]) {
 		return detour{}, false
@@ -144,7 +144,7 @@ func detourX86(code []byte, entry uint64) (detour, bool) {
 	return detour{entry + X86NOPsBefore, entry + X86NOPsBefore, landing}, true
 }
 
-// isNopsX86 says whether the 14 bytes are a sequence of whole NOPs, of one byte or of several.
+// isNopsX86 reports whether the 14 bytes are a sequence of whole NOPs, of one byte or of several.
 func isNopsX86(b []byte) bool {
 	const nops = 0x9090909090909090
 	if binary.LittleEndian.Uint64(b) == nops &&
@@ -213,7 +213,7 @@ var (
 	btiC       = []byte{0x5f, 0x24, 0x03, 0xd5}
 )
 
-// detourPPC64 returns where the symbol of the entry may be: at a NOP behind 13 others, or behind
+// detourPPC64 returns where the symbol of the entry may be: at a NOP after 13 others, or after
 // all NOPs where the two instructions that set up r2 come first and one more NOP follows.
 func detourPPC64(code []byte, entry uint64) (detour, bool) {
 	n := countNops(code, nopPPC64)
@@ -223,12 +223,12 @@ func detourPPC64(code []byte, entry uint64) (detour, bool) {
 	return detourAfter(entry, ppc64Before, n, split)
 }
 
-// isSetup says whether b begins with addis r2,r12,X; addi r2,r2,Y.
+// isSetup reports whether b begins with addis r2,r12,X; addi r2,r2,Y.
 func isSetup(b []byte) bool {
 	return b[2] == 0x4c && b[3] == 0x3c && b[6] == 0x42 && b[7] == 0x38
 }
 
-// detourAArch64 returns where the symbol of the entry may be: at a NOP behind 4 others, or behind
+// detourAArch64 returns where the symbol of the entry may be: at a NOP after 4 others, or after
 // all NOPs at a "bti c" that one more NOP follows.
 func detourAArch64(code []byte, entry uint64) (detour, bool) {
 	n := countNops(code, nopAArch64)
@@ -236,8 +236,8 @@ func detourAArch64(code []byte, entry uint64) (detour, bool) {
 	return detourAfter(entry, aarch64Before, n, isBTI && bytes.HasPrefix(rest, nopAArch64))
 }
 
-// detourAfter returns the addresses behind at least before of the n NOPs at entry: those of the
-// other NOPs, and the one behind them all if split says that the NOP at the entry follows there.
+// detourAfter returns the addresses after at least before of the n NOPs at entry: those of the
+// other NOPs, and the one after them all if split says that the NOP at the entry follows there.
 func detourAfter(entry uint64, before, n int, split bool) (detour, bool) {
 	last := n - 1
 	if split {
