@@ -165,7 +165,7 @@ func commandsOf(text string) [][]string {
 	return all
 }
 
-// wrongCommand returns what is wrong with a command line: a command or a flag that there is not.
+// wrongCommand returns what is wrong with a command line: a command or a flag that does not exist.
 func wrongCommand(root *cobra.Command, args []string) string {
 	found, rest, err := root.Find(ulpcli.CommandFirst(root, args))
 	if err != nil {

@@ -33,7 +33,7 @@ var lpbuild = console.Program{
 		}
 		return 0
 	},
-	// a scriptlet has nobody who must know
+	// a scriptlet has no reader for it
 	Groups: map[string]console.Group{"ulp": {Report: ulpcli.Report}, "hook": {Tolerant: true}},
 }
 

@@ -85,7 +85,7 @@ func DefaultOf(f *pflag.Flag) string {
 }
 
 // Long returns a command's description, which calls commands by the name of their program. It is
-// made when somebody asks for it: no start of a program is to wait for help texts.
+// made on demand, since no start of a program is to wait for help texts.
 func Long(cmd *cobra.Command) string { return program.TextOf(cmd.Root().Name(), cmd.Long) }
 
 // Examples returns a command's examples, which call commands by the name of their program.

@@ -1,4 +1,4 @@
-// Package elfx reads 64-bit little-endian ELF files that nobody vouches for.
+// Package elfx reads untrusted 64-bit little-endian ELF files.
 //
 // A [File] is a view of an image in memory ([Parse]), or of a file of which only the parts that are
 // wanted are read ([Open]). Both check the header, the section table and that every section lies in

@@ -6,7 +6,7 @@ const pageSize = 4096
 // the address that they begin at. It returns nothing if they would be more than most bytes, or
 // cannot be mapped like this.
 //
-// Unlike the tables, pages are not charged to a budget: who asks for them says how many, and of how
+// Unlike the tables, pages are not charged to a budget: the caller says how many, and of how
 // many segments.
 func (f *File) Pages(p *Segment, most uint64) (addr uint64, pages []byte, err error) {
 	const within = pageSize - 1

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// NoString is the offset of a name that there is not.
+// NoString is the offset of a name that does not exist.
 const NoString = ^uint32(0)
 
 // MaxVersions is the number of symbol versions that a file may define and need. The format allows

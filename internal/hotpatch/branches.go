@@ -128,7 +128,7 @@ func (t *Text) entersAt(from, to uint64, known inside) (at uint64, found bool, e
 		return 0, false, nil
 	}
 	if t.anywhere(lo, hi, note); !found {
-		return 0, false, nil // as mostly
+		return 0, false, nil // as usual
 	}
 	found = false
 	err = t.short(lo, hi, note)

@@ -319,7 +319,7 @@ var ErrPart error = &Error{Why: "what may be a part of it elsewhere leads to its
 func (f *function) parts() error {
 	first := f.addr + uint64(f.first)
 	if t := f.t; !t.targets.has(f.addr-t.Addr) && !t.targets.has(first-t.Addr) {
-		return nil // as mostly, or nothing is known but the function
+		return nil // as usual, or nothing is known but the function
 	}
 	for _, at := range f.outside {
 		back, err := f.t.branches(at, func(in flow, target uint64) bool {

@@ -60,7 +60,7 @@ type reliances struct {
 	steps int
 }
 
-// ErrCalls is the reason that nobody can say what callers rely on.
+// ErrCalls means that it cannot be known what callers rely on.
 var ErrCalls error = &Error{Why: "the library has too many calls to follow each"}
 
 // wanted are registers that code reads after calls of a function, and for each the first of those

@@ -73,7 +73,7 @@ func (in *instruction) leavesTo(size int) bool {
 // change.
 func (t *Text) relied(addr uint64) (Reliance, bool) {
 	if !t.targets.has(addr - t.Addr) {
-		return Reliance{}, false // as mostly, or nothing is known but the function
+		return Reliance{}, false // as usual, or nothing is known but the function
 	}
 	if len(t.calls) > len(t.Code)/NearLen {
 		return Reliance{}, true

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A jump through a register or memory leads where an address leads that somebody has made.
+// A jump through a register or memory goes to an address that some code has computed.
 // Addresses of code come from three places: pointers in data and in symbol tables, which are ways
 // in as any other (see ways.go); instructions that take an address relative to themselves (lea);
 // and tables of distances, which are added to an address that lea has made. So compilers make a

@@ -62,7 +62,7 @@ func TestReal(t *testing.T) {
 }
 
 // cycle applies and reverts the live patch n times in a server and all that descend from it, and
-// returns how long processes stood still. While it is applied, the processes that callers returns
+// returns how long processes was stopped. While it is applied, the processes that callers returns
 // together call each of the functions that are named in uses; more waits until the server has done
 // some more work.
 func cycle(t testing.TB, pid, n int, uses []string, callers func() []int, more func(),

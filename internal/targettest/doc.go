@@ -3,7 +3,7 @@
 // instant.
 //
 // The law it keeps: what it makes lies in one directory, which goes when a package's tests have
-// run; every process that it starts ends with the test, at the latest; nobody waits for a process
+// run; every process that it starts ends with the test, at the latest; nothing waits for a process
 // before, since a wait would take a tracer's stops.
 //
 // It is for tests alone, and knows nothing of what is done to the processes.

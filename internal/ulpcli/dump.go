@@ -96,7 +96,7 @@ type patchJSON struct {
 	Reverse      *reverseJSON         `json:"reverse"` // null: the section .ulp.rev is missing
 	Comments     string               `json:"comments"`
 	Entries      symtab.Entries       `json:"entries"` // where the native engine may put detours
-	// whether exceptions or cancellation come by the replacements
+	// whether exceptions or cancellation pass through the replacements
 	Unwinding ulp.Unwinding `json:"unwinding"`
 	Warnings  []string      `json:"warnings"`
 }

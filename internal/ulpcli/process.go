@@ -117,7 +117,7 @@ func (u *ulpTool) processCommand(cmd *cobra.Command, args func(args []string) er
 	return cmd
 }
 
-// yamaScope is the sysctl that restricts who may trace whom.
+// yamaScope is the sysctl that restricts which processes may trace others.
 const yamaScope = "/proc/sys/kernel/yama/ptrace_scope"
 
 // mayTrace returns an error with advice if only root may examine processes.

@@ -92,7 +92,7 @@ func (c *Cell) words() map[string]string {
 	return words
 }
 
-// target is how the library is named to whoever loads the patch: the path inside the package for
+// target is how the library is named in the packed patch: the path inside the package for
 // one that is named by its path, otherwise the base name in the directory where the dynamic linker
 // finds it.
 func (c *Cell) target() string {

@@ -22,7 +22,7 @@ func (c *Cell) containerName(expanded string) string {
 }
 
 // nameProblem returns the reason why the container's name does not tell which build it is for:
-// whoever has only the name, as RPM's Provides and test automation, would take it for another's.
+// RPM's Provides and test automation, which have only the name, would take it for another's.
 // nil if it does.
 func (j *job) nameProblem() *gate.Reason {
 	name := j.description.Container

@@ -261,7 +261,7 @@ func readRegular(path string) ([]byte, os.FileInfo, error) {
 	return data, info, nil
 }
 
-// pathReason takes the path off an error, for those who name the file anyway.
+// pathReason takes the path off an error, for messages that name the file anyway.
 func pathReason(err error) error {
 	if e, ok := errors.AsType[*os.PathError](err); ok {
 		return e.Err

@@ -99,7 +99,7 @@ type Plan interface {
 	// library of a RevertAll is not there.
 	Verdicts() []error
 	// Do carries out the steps without a verdict, and returns what became of each (that of Verdicts
-	// for the others), and how long the process stood still. A step that was not tried because of
+	// for the others), and how long the process was stopped. A step that was not tried because of
 	// another one has that one's error.
 	//
 	// If the error is not nil, none was done, and the process is as it was; if it is an
@@ -111,7 +111,7 @@ type Plan interface {
 // Done is what became of a plan.
 type Done struct {
 	Errs []error       // one for each step
-	Stop time.Duration // how long the process stood still
+	Stop time.Duration // how long the process was stopped
 }
 
 // Kind is what a step does.
@@ -146,7 +146,7 @@ type Step struct {
 	Container *Container // nil for RevertAll
 }
 
-// Applied is a live patch in a process. Library and Container are the process's own words.
+// Applied is a live patch in a process. Library and Container are untrusted, from the process.
 type Applied struct {
 	ID      [32]byte // see ulp.Metadata.PatchID
 	Library string   // base name of the target

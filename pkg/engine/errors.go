@@ -46,8 +46,8 @@ var (
 	// ErrNoProcess: there is no process of that number.
 	ErrNoProcess = errors.New("no such process")
 	// ErrPermission: this user may not stop the process, or not look into it.
-	ErrPermission = errors.New("not permitted: needs the owner of the process, or root")
-	// ErrNoUser: a selector names a user who does not exist.
+	ErrPermission = errors.New("not permitted: run this as the owner of the process, or as root")
+	// ErrNoUser: a selector names a user that does not exist.
 	ErrNoUser = errors.New("no such user")
 )
 

@@ -31,7 +31,7 @@ func (j *job) unmeant(ctx context.Context, steps []Step) error {
 }
 
 // hindered returns an AgainError for a process that cannot be changed at the moment, from what is
-// known without a plan: whoever keeps many processes so must not take the time of others.
+// known without a plan: a user with many such processes must not take the time of others.
 func (j *job) hindered(ctx context.Context, steps []Step) error {
 	if done, err := j.allDone(ctx, steps); done || err != nil {
 		return err // nothing is to be changed

@@ -144,7 +144,7 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	return j.results(rep, steps, done.Errs)
 }
 
-// stood notes that the process stood still.
+// stood notes that the process was stopped.
 func (j *job) stood(rep *Report, stop time.Duration) {
 	rep.Attempts++
 	rep.Stop += stop

@@ -78,8 +78,7 @@ func (j *job) openLeft(ctx context.Context) error {
 	return err
 }
 
-// cleanUp gives memory back that nothing needs. Who opted out of live patches did not opt out of
-// that.
+// cleanUp unmaps memory that nothing needs, also in a process that opted out of live patches.
 func (j *job) cleanUp(ctx, run context.Context, rep *Report) *AgainError {
 	steps := []Step{{Kind: CleanUp}}
 	engine, remains, err := j.view.remains(ctx, j.o.Engines)

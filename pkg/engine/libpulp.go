@@ -27,7 +27,7 @@ type Libpulp struct {
 	// CallTimeout is the time that one call into libpulp.so may take; 0 means the time of the
 	// process.
 	CallTimeout time.Duration
-	// MaxStop is how long threads may stand still until the last one has stopped; 0 means one
+	// MaxStop is how long threads may be stopped until the last one has stopped; 0 means one
 	// second. A call into libpulp.so is not broken off.
 	MaxStop time.Duration
 }
@@ -35,7 +35,7 @@ type Libpulp struct {
 // Name returns "libpulp".
 func (*Libpulp) Name() string { return libpulpName }
 
-// Anywhere returns false: who preloads libpulp.so wants to be patched.
+// Anywhere returns false: only processes that preload libpulp.so have it.
 func (*Libpulp) Anywhere() bool { return false }
 
 // Open finds libpulp.so in a process.
@@ -348,7 +348,7 @@ func tracedByUs(err error) bool {
 	return ourThread(e.Tracer)
 }
 
-// engineError is an error in an engine's words, with its meaning for whoever decides.
+// engineError is an error in an engine's words, with its meaning for callers.
 type engineError struct{ err, meaning error }
 
 // Error returns the meaning and what the engine has to say besides.

@@ -28,7 +28,7 @@ type Native struct {
 	SuspendSeccomp bool
 	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
 	StopTimeout time.Duration
-	// MaxStop is for how long a process shall stand still at most; 0 means no limit.
+	// MaxStop is for how long a process may be stopped at most; 0 means no limit.
 	MaxStop time.Duration
 
 	cache native.Cache // for all processes
@@ -119,7 +119,7 @@ func (t *nativeTarget) CleanUp(ctx context.Context) (all bool, stop time.Duratio
 }
 
 // Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where
-// there is one: who does not want live patches does not want them from another engine. Neither
+// there is one: a process that opted out of live patches gets them from no engine. Neither
 // counts if it is not the owner's word.
 func (t *nativeTarget) Enabled(ctx context.Context) error {
 	if err := t.v.optedOut(ctx); err != nil {

@@ -37,7 +37,7 @@ type Result struct {
 	Err    error // why it was not done; nil if it was
 }
 
-// Report is what was done in one process. Name and Exe are the process's own words.
+// Report is what was done in one process. Name and Exe are untrusted, from the process.
 type Report struct {
 	PID       int
 	Name      string // as FullName has it
@@ -62,7 +62,7 @@ type Report struct {
 	// Results are those of the steps that concern the process, in order, and with Options.Every
 	// those of all others.
 	Results []Result
-	// Stop is how long the process stood still, all attempts together; Attempts how often it was
+	// Stop is how long the process was stopped, all attempts together; Attempts how often it was
 	// stopped.
 	Stop     time.Duration
 	Attempts int
@@ -100,7 +100,7 @@ type Summary struct {
 	Denied int
 	// DeniedNames names the first of them, "NAME (PID)".
 	DeniedNames []string
-	// LongestStop is the longest time that one process stood still.
+	// LongestStop is the longest time that one process was stopped.
 	LongestStop time.Duration
 	// Late are processes with a stop that was longer than Options.MaxStop.
 	Late int

@@ -45,7 +45,7 @@ type Options struct {
 	Attempts int
 	// Timeout is the time that one process gets, all attempts together; default 30 s.
 	Timeout time.Duration
-	// MaxStop is for how long a process shall stand still at most; 0 means no limit. It is the
+	// MaxStop is for how long a process may be stopped at most; 0 means no limit. It is the
 	// engines' to see to it; here is noted where it was exceeded.
 	MaxStop time.Duration
 	// Deadline is the time after which no further process is begun; 0 means none.
@@ -69,7 +69,7 @@ const target = "target"
 // defaultTimeout is the time of a process.
 const defaultTimeout = 30 * time.Second
 
-// DefaultMaxStop is for how long a process should stand still at most: what takes longer is noticed
+// DefaultMaxStop is for how long a process should be stopped at most: what takes longer is noticed
 // by health checks and by people, and takes that long only on a machine that is very busy.
 const DefaultMaxStop = 500 * time.Millisecond
 
@@ -102,7 +102,7 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 	if o.Deadline > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline,
-			fmt.Errorf("%w: the time for all processes is over", ErrDeadline))
+			fmt.Errorf("%w: the time for the whole run is up", ErrDeadline))
 		defer cancel()
 	}
 	ctx, end := process.WithWorkers(ctx)

@@ -84,7 +84,7 @@ func never(p *process.Process) error {
 	case p.Kernel:
 		return &engineError{errors.New("a kernel thread, which runs no program"), ErrNoEngine}
 	case p.PID == os.Getpid():
-		return &engineError{errors.New("lpbuild itself, which does not stop itself"), ErrNoEngine}
+		return &engineError{errors.New("lpbuild itself, which cannot stop itself"), ErrNoEngine}
 	case !p.Alive():
 		return process.ErrGone
 	}

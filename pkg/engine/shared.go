@@ -10,14 +10,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// ErrVfork means that a process still has the memory of its parent, which stands still until it
+// ErrVfork means that a process still has the memory of its parent, which is stopped until it
 // executes a program or ends. What it is patched with would be its parent's.
 var ErrVfork = errors.New("the process shares the memory of its parent (vfork)")
 
 // ErrShared means that another process has the memory of this one, and so runs what is changed, or
 // keeps it from standing still: a child that has not executed a program yet (vfork), or one that
 // was made so (CLONE_VM).
-var ErrShared = errors.New("another process has its memory (vfork, CLONE_VM)")
+var ErrShared = errors.New("another process shares its memory (vfork, CLONE_VM)")
 
 // stoppable returns a tracer.ErrOurTracer for a process that must not be stopped, since it traces
 // this one.
@@ -44,13 +44,13 @@ func vforked(p *process.Process) error {
 	case err == nil, errors.Is(err, unix.ESRCH), errors.Is(err, unix.EPERM):
 		return nil
 	}
-	return fmt.Errorf("whether it has the memory of its parent is not known: kcmp: %w", err)
+	return fmt.Errorf("cannot tell whether it shares its parent's memory: kcmp: %w", err)
 }
 
 var sharers process.Sharers
 
 // notStopping makes an ErrShared of the error of a process that did not stop, if its memory is
-// another one's too: who waits for a child after vfork cannot be stopped.
+// another one's too: a thread that waits for a child after vfork cannot be stopped.
 func notStopping(p *process.Process, err error) error {
 	if !errors.Is(err, tracer.ErrNotStopping) {
 		return err

@@ -61,7 +61,7 @@ func (r *Request) toJournal(title string, lines []string) error {
 	}
 	// lines that were sent are not sent again
 	defer func() { _ = conn.Close() }()
-	// a journal that does not read delays nobody
+	// a journal that does not read delays nothing
 	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	for _, line := range lines {
 		var b bytes.Buffer

@@ -8,7 +8,7 @@ import (
 )
 
 // Container is a live patch's shared object as read from its bytes. Library.Name is empty: it is
-// for whoever knows the file's name to set.
+// for callers that know the file's name to set.
 type Container struct {
 	symtab.Library       // its own symbols, build-id, architecture ...
 	TextRelocations bool // DT_TEXTREL or DF_TEXTREL

@@ -12,7 +12,7 @@
 // where the input is the same; what libpulp's packer accepts and a process would then refuse is an
 // error here, unless it is forced.
 //
-// All input is taken for hostile: parsers return an error or a result, never both, do not panic, do
+// All input is untrusted: parsers return an error or a result, never both, do not panic, do
 // not read outside their input and do not allocate more than a small multiple of it. Results are
 // values in memory: nothing is printed or written to disk, and no process is touched. Files are
 // read for x86_64, ppc64le and aarch64; others are [symtab.ErrUnsupported].

@@ -23,8 +23,8 @@ type LivePatch struct {
 	// where the native engine may put detours; "" if the container does not say, which is
 	// EntriesNOPs
 	Entries symtab.Entries
-	// Unwinding says what comes by the replacements; "" if the container does not say, which is
-	// UnwindingAny.
+	// Unwinding says what passes through the replacements; "" if the container does not say, which
+	// is UnwindingAny.
 	Unwinding Unwinding
 	// Proven is what the packer has proven of the target; nil: nothing, or by other rules.
 	Proven *Proven

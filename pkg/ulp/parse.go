@@ -37,7 +37,7 @@ func ParseDescription(file string, text []byte) (*Description, error) {
 	return d, nil
 }
 
-// ParsePartialDescription is ParseDescription for who wants to look for more mistakes where there
+// ParsePartialDescription is ParseDescription for callers that look for more mistakes where there
 // are some already: together with the error it returns what there is without the lines that are
 // wrong. A name that is missing has no text.
 func ParsePartialDescription(file string, text []byte) (*Description, error) {

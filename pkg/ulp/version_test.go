@@ -83,7 +83,7 @@ func TestPackVersions(t *testing.T) {
 }
 
 // TestCheckVersions: a name that is several functions is refused with the ways to choose, and so is
-// a version that there is not.
+// a version that does not exist.
 func TestCheckVersions(t *testing.T) {
 	for kind, lib := range versionedLibraries(t) {
 		for line, want := range map[string]struct {

@@ -353,7 +353,7 @@ func isEntries(s string) error {
 	return nil
 }
 
-// isUnwinding knows what may come by the replacements of a live patch.
+// isUnwinding knows what may pass through the replacements of a live patch.
 func isUnwinding(s string) error {
 	if _, err := ulp.ParseUnwinding(s); err != nil {
 		return fmt.Errorf("%w (exceptions and cancellation come by the replacements as it may "+

@@ -15,7 +15,7 @@ import (
 // of memset out of a loop.
 //
 // A replacement that takes the address of what it replaces may call that, too, or skip the detour,
-// as some do. Nobody can tell, so that is a reason as well, which the patch can accept.
+// as some do. That cannot be known, so it is a reason as well, which the patch can accept.
 func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, err error) {
 	// by names that are used elsewhere and lead to a replacement
 	back := map[string]ulp.Replacement{}
@@ -28,7 +28,7 @@ func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, er
 		}
 	}
 	if len(back) == 0 {
-		return nil, nil, nil // as mostly
+		return nil, nil, nil // as usual
 	}
 	calls, _, err := s.Calls(ctx)
 	if err != nil && ctx.Err() != nil {

@@ -205,7 +205,7 @@ func (s *Scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 	return "", "" // the library is in no package of the lock; its version has been judged
 }
 
-// unversionedProblem tells a symbol that nobody has from one of a library that is not loaded.
+// unversionedProblem tells a symbol that no library has from one of a library that is not loaded.
 func (s *Scope) unversionedProblem(name string) (problem, hint string) {
 	for _, e := range slices.Concat([]Exports{s.own}, s.others) {
 		for _, soname := range sortedNames(e) {

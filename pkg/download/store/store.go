@@ -80,7 +80,7 @@ func Open(dir string) (*Store, error) {
 		}
 	}
 	s := &Store{dir}
-	_, _ = s.pruneTemp(context.Background()) // whoever needs the space gets the error
+	_, _ = s.pruneTemp(context.Background()) // the next write that needs the space gets the error
 	return s, nil
 }
 

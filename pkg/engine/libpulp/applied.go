@@ -10,8 +10,8 @@ import (
 )
 
 // Applied is a live patch that libpulp.so has in its list. Library and Container are the process's
-// own words: make them printable before they reach a terminal, and never open the path; see
-// [Runtime.Comments].
+// data and untrusted: make them printable before they reach a terminal, and never open the path;
+// see [Runtime.Comments].
 type Applied struct {
 	ID        [32]byte // see ulp.Metadata.PatchID
 	Library   string   // base name of the target, as the patch gives it

@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// BenchmarkEngine measures, for each libpulp.so, how long a process stands still while a patch is
+// BenchmarkEngine measures, for each libpulp.so, how long a process is stopped while a patch is
 // applied, what of that libpulp.so needs itself (the call, less what a call of next to nothing
 // costs), and what the engine adds to it. For comparison, "check" is the stop for that call alone.
 func BenchmarkEngine(b *testing.B) {

@@ -77,7 +77,7 @@ var (
 	ErrChanged = errors.New("the process changed since the plan was made")
 	// ErrRefused: libpulp.so asked for a write that the patch is not entitled to. Nothing was
 	// written.
-	ErrRefused = errors.New("libpulp.so asks for what the patch does not need")
+	ErrRefused = errors.New("libpulp.so asks for more than the patch needs")
 	// ErrUnfinished: the context ended while libpulp.so worked, or the engine failed to put
 	// something back. The process runs; what is missing is in its queue, and the next Session.Do
 	// finishes it.

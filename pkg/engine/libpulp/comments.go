@@ -18,7 +18,7 @@ import (
 
 // ErrComments means that the comments of a patch cannot be read: its file is gone, or is not what
 // was loaded.
-var ErrComments = errors.New("no comments to be had from the container's file")
+var ErrComments = errors.New("the comments of the container's file cannot be read")
 
 // maxContainer bounds the size of a container's file that is read for its comments.
 const maxContainer = 16 << 20

@@ -10,7 +10,7 @@ import (
 
 // loading are the system calls that dlopen makes, in any version of glibc, and unloading those of
 // dlclose. Filters may ask for arguments, so they are as dlopen has them, but for addresses and the
-// descriptor, which nobody can know.
+// descriptor, which cannot be known.
 var (
 	loading = append([]tracer.Call{
 		{Nr: unix.SYS_OPENAT, Args: [6]uint64{cwd, 0, unix.O_RDONLY | unix.O_CLOEXEC}},

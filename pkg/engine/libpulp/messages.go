@@ -4,8 +4,8 @@ import "context"
 
 // Messages returns what libpulp.so has written into its ring of messages, the oldest first, without
 // stopping the process. Each message ends in a NUL, as it stands in the ring: `ulp messages` prints
-// them so. They are the process's own words. What is written meanwhile may be torn. A ring that is
-// not one is an [*Error] with [ErrMalformed]; versions without a ring have no messages.
+// them so. They are untrusted, from the process. What is written meanwhile may be torn. A ring that
+// is not one is an [*Error] with [ErrMalformed]; versions without a ring have no messages.
 func (r *Runtime) Messages(ctx context.Context) ([]byte, error) {
 	if r.sym.messages == 0 {
 		return nil, nil

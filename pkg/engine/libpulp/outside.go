@@ -31,7 +31,7 @@ const maxStackMappings = 1 << 17
 // with [ErrAgain] and [ErrInUse]. All code counts that the function ever had and that is still in
 // memory, but for the code that it has after the plan: the function itself, containers that are
 // applied, and those that were reverted, which libpulp.so leaves loaded. What somebody else left
-// unfinished is finished whoever is where.
+// unfinished is finished wherever threads are.
 func (r *Runtime) Outside(ctx context.Context, plan *Plan) error {
 	applied, err := r.Applied(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, n
 		if err != nil {
 			return err
 		}
-		from := old + 1 // there the jump stands, and who has come no further takes it
+		from := old + 1 // the jump is here, and a thread that is not past it takes it
 		if was.Landing {
 			from += landingSize
 		}

@@ -127,7 +127,7 @@ func (s *Session) repadLeft(plan *Plan, writes []write, applied []Applied) error
 
 // unjump returns the write that takes the jump before an entry away. It is one step for the kernel:
 // a process whose engine is killed runs on with the jump, or without it. Where a page ends within
-// the jump, it is led to the function itself instead, which is the same to whoever comes there;
+// the jump, it is led to the function itself instead, which makes no difference to callers;
 // where a page ends within the address in it, ok is false and it stays.
 func unjump(entry uint64) (w write, ok bool) {
 	at, address := entry-jumpSize, entry-8

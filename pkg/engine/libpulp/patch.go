@@ -92,7 +92,7 @@ func (p *Patch) bias(functions []Switched) (uint64, error) {
 	bias := functions[0].New - p.functions[0]
 	for i, f := range functions {
 		if f.New-p.functions[i] != bias {
-			return 0, fmt.Errorf("%w: its replacements are of different files", ErrRefused)
+			return 0, fmt.Errorf("%w: its replacements come from different files", ErrRefused)
 		}
 	}
 	if bias%pageSize != 0 {

@@ -20,7 +20,7 @@ type Plan struct {
 	Apply *Patch
 	// Revert are the patches to be reverted, the newest first; after Apply, if there is one.
 	Revert []Applied
-	// Finish says that somebody was killed before the last write: Session.Do carries out what is
+	// Finish means that an engine was killed before its last write: Session.Do carries out what is
 	// missing, and nothing else. If the patch that was asked for is not applied by that, it returns
 	// [ErrChanged].
 	Finish bool

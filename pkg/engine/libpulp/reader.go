@@ -18,7 +18,7 @@ type reader interface {
 	read(b []byte, addr uint64) error
 }
 
-// memory reads a process that runs or stands still.
+// memory reads a process that runs or is stopped.
 type memory struct {
 	ctx context.Context //nolint:containedctx // a reader lives as long as one call
 	m   *process.Memory

@@ -24,7 +24,7 @@ type Session struct {
 }
 
 // Stop stops all threads of the process, calls f, and lets them go, whatever happens in f. It
-// returns how long the process stood still. o.Gadgets are found here. The error is f's; or that of
+// returns how long the process was stopped. o.Gadgets are found here. The error is f's; or that of
 // package tracer; or an [*Error] with [ErrAgain] and [ErrChanged] if the process is not any more
 // the one, or does not run the program any more, that [Find] saw.
 func (r *Runtime) Stop(ctx context.Context, o tracer.Options,

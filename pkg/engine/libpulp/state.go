@@ -13,8 +13,8 @@ type State struct {
 	// Code is 0 if patches can be applied, [ErrBlocked] if the user disabled it in this process,
 	// else the error that libpulp.so stopped working at. It is 0 for versions that do not tell.
 	Code Code
-	// Pending is how many instructions are in the queue: not 0 if whoever applied or reverted a
-	// patch did not get to carry them out. The next Session.Do does.
+	// Pending is how many instructions are in the queue: not 0 if an engine that applied or
+	// reverted a patch did not get to carry them out. The next Session.Do does.
 	Pending int
 	// QueueVersion is 0 for versions without a queue, which write themselves.
 	QueueVersion int

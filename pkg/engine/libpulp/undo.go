@@ -47,7 +47,7 @@ func (s *Session) unlist(plan *Plan) error {
 	if err != nil {
 		return err
 	}
-	// The time is limited: the process stands still, and libpulp.so has only lists to change.
+	// The time is limited: the process is stopped, and libpulp.so has only lists to change.
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
 	code, err := s.call(ctx, s.r.sym.trigger, data)

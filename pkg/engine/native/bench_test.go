@@ -46,7 +46,7 @@ func BenchmarkList(b *testing.B) {
 // stopRuns is how often each kind of stop is measured.
 func stopRuns() int { return benchtest.Size(200, 5) }
 
-// BenchmarkStop is how long a process stands still while a live patch of eight functions is applied
+// BenchmarkStop is how long a process is stopped while a live patch of eight functions is applied
 // and reverted, beside the floor: seize, interrupt, wait, detach, and nothing else. All kinds take
 // turns, so that they see the same noise.
 //

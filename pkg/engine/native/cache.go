@@ -36,7 +36,7 @@ const maxKnown = 128
 
 // known is what is known of a library's file.
 type known struct {
-	lock  chan struct{} // taken by who uses the rest
+	lock  chan struct{} // held while the rest is used
 	file  *process.File // nil: it cannot be read
 	tried bool
 	p     planner // which plans with the file as if it were a process
@@ -151,7 +151,7 @@ func (k *known) take(ctx context.Context) error {
 
 func (k *known) leave() { <-k.lock }
 
-// open opens the file, once: one that is not as it was when its stamp was taken is as good as none.
+// open opens the file, once: one that is not as it was when its stamp was taken counts as none.
 func (k *known) open(ctx context.Context, m *process.Memory, l *rtld.Library,
 	stamp process.FileStamp) error {
 	file, err := m.OpenFile(ctx, l)

@@ -116,7 +116,8 @@
 //	  CAP_SYS_RESOURCE           process up to their hard limit only)
 //
 // "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no
-// (Chromium's) is asked about the same call without it, which is safe while all threads stand.
+// (Chromium's) is asked about the same call without it, which is safe while all threads are
+// stopped.
 //
 // # Former code
 //
@@ -165,8 +166,8 @@
 //
 //   - Processes that share their memory without being threads (CLONE_VM), as after vfork:
 //     ErrShared, until that is over. It is asked when the change is planned and again, of those
-//     that were made since, when all threads stand. Where kcmp(2) does not tell, a process is taken
-//     to be alone.
+//     that were made since, when all threads are stopped. Where kcmp(2) does not tell, a process is
+//     taken to be alone.
 //
 //   - A thread whose system calls the program handles itself (PR_SET_SYSCALL_USER_DISPATCH, as Wine
 //     does) makes none for the engine: without another one nothing is loaded. Kernels before 6.4 do

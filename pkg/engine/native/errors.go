@@ -58,15 +58,15 @@ var (
 	// Its process is frozen (a cgroup's freezer), or the machine very busy.
 	ErrNotRunning = errors.New("its threads do not run: it is frozen (cgroup.freeze, a paused " +
 		"container), or the machine very busy")
-	// ErrLate: the process would have stood still for longer than Options.MaxStop. Nothing was
+	// ErrLate: the process would have been stopped for longer than Options.MaxStop. Nothing was
 	// changed.
-	ErrLate = errors.New("it would have stood still for too long")
+	ErrLate = errors.New("it would have been stopped for too long")
 	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or
 	// with CLONE_VM, when the change was planned or when the process stood.
 	ErrShared = errors.New("it has the same memory: try again when that process has ended, or " +
 		"executed a program")
 	// ErrStale: the process changed since it was looked at. Plan again.
-	ErrStale = errors.New("the process changed meanwhile: plan again")
+	ErrStale = errors.New("the process has changed since it was planned: plan again")
 	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there
 	// is touched any more.
 	ErrDamaged = errors.New("lpbuild's records in the process are damaged")

@@ -10,7 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// loadable says no to a process all of whose threads have filters of system calls that nobody here
+// loadable rejects a process all of whose threads have seccomp filters that cannot be
 // may read, before it is stopped in vain: a thread is never sent into a call that may kill it.
 // Everything else about filters is seen under the stop, since only a tracer can.
 func (b *planner) loadable(ctx context.Context) error {

@@ -31,7 +31,7 @@ type loader interface {
 // Anonymous memory comes first: it wants no descriptor, no file, no room in a file's size, and
 // nothing but mmap of filters. The others are for security modules that do not let a process
 // execute anonymous memory (SELinux's execmem). Most of these forbid memory files, too, and permit
-// files with the label of a library. That comes last: whoever truncates a file takes the code away
+// files with the label of a library. That comes last: truncating a file takes the code away
 // from all processes that have mapped it, which cannot happen to a memory file.
 var loaders = []loader{anonymousLoader{}, memfdLoader{}, fileLoader{}}
 

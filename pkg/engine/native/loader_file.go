@@ -67,11 +67,11 @@ func (fileLoader) check(x *executor) error {
 			})
 			var st unix.Statx_t
 			name := fmt.Sprintf("%s/%d/map_files/%x-%x", procfs.Root, x.p.PID, want.Start, want.End)
-			// Whoever serves a file system in user space is not asked: an answer may never come.
+			// A file system in user space is not asked: it may never answer.
 			err := unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC,
 				unix.STATX_BASIC_STATS, &st)
 			if err != nil || !there || !rg.file.isMapped(&st) {
-				return fmt.Errorf("what was mapped is not known to be %s: %w", rg.file.Path,
+				return fmt.Errorf("the mapping is not known to be %s: %w", rg.file.Path,
 					ErrRefused)
 			}
 		}

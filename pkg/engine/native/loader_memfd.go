@@ -66,7 +66,7 @@ func (memfdLoader) check(x *executor) error {
 	}
 	for _, m := range maps {
 		if !strings.HasPrefix(m.Path, memoryPrefix) || m.File.Dev != memoryDevice() {
-			return fmt.Errorf("what was mapped is not known to be a memory file: %w", ErrRefused)
+			return fmt.Errorf("the mapping is not known to be a memory file: %w", ErrRefused)
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ type Patch struct {
 	Comments string
 	// Entries reports whether it was made for functions without NOPs, too.
 	Entries symtab.Entries
-	// Unwinding reports whether exceptions or cancellation may come by the replacements.
+	// Unwinding reports whether exceptions or cancellation may pass through the replacements.
 	Unwinding ulp.Unwinding
 
 	proven       *ulp.Proven

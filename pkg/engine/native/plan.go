@@ -56,7 +56,7 @@ type Options struct {
 	// StopTimeout limits how long some of the threads wait for the last one to stop, or for one to
 	// make the system calls; default one second.
 	StopTimeout time.Duration
-	// MaxStop is for how long the process shall stand still at most: a change that is late is
+	// MaxStop is for how long the process may be stopped at most: a change that is late is
 	// undone, and the error is ErrLate. 0 means no limit.
 	MaxStop time.Duration
 
@@ -73,7 +73,7 @@ type Options struct {
 type Plan struct {
 	p       *process.Process
 	o       Options
-	since   process.Moment // nobody else had its memory
+	since   process.Moment // no other process had its memory
 	targets []*targetPlan
 	regions []*region
 	expect  []write        // what is in memory, to be seen again when the process is stopped

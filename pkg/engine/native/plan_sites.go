@@ -67,7 +67,7 @@ func (b *planner) versions(ctx context.Context, l *rtld.Library, p *Patch) error
 	return nil
 }
 
-// unwinds returns ErrUnwinding if something may come by a live patch, and the function that it
+// unwinds returns ErrUnwinding if something may pass through a live patch, and the function that it
 // replaces handles it.
 func (b *planner) unwinds(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Function) error {
 	if p.Unwinding == ulp.UnwindingNone {

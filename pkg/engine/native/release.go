@@ -25,7 +25,7 @@ type retired struct {
 type retiredState int
 
 const (
-	retiredPending  retiredState = iota // nobody needs it, as far as is known
+	retiredPending  retiredState = iota // nothing is known to need it
 	retiredInUse                        // a thread leads into it: it is kept for a later change
 	retiredReleased                     // it is unmapped
 )
@@ -192,7 +192,7 @@ const (
 	unmapPause = 10 * time.Microsecond
 )
 
-// waitUnmapped waits until memory is gone: whoever looks at the process when the change is over
+// waitUnmapped waits until memory is gone: the next look at the process after the change
 // shall not find it.
 func (x *executor) waitUnmapped(m mapping) {
 	var b [1]byte

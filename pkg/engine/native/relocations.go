@@ -78,7 +78,7 @@ func (r *relocation) check(im *image, symbols int) error {
 		return fmt.Errorf("%w: relocation %v of %#x, which is not data", ErrContainer, r.kind,
 			r.off)
 	case r.symbol >= symbols:
-		return fmt.Errorf("%w: relocation of a symbol that there is not", ErrContainer)
+		return fmt.Errorf("%w: relocation against a symbol that does not exist", ErrContainer)
 	case r.symbol == 0 && (r.kind == elf.R_X86_64_DTPMOD64 || r.kind == elf.R_X86_64_TPOFF64):
 		return errOwnTLS
 	}

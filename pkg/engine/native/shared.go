@@ -6,11 +6,12 @@ import (
 
 // A process that has the memory of another one without being a thread of it (CLONE_VM) would go on
 // running while that is changed, and nobody would look where it stands. So there must be none when
-// the change is planned, and none when all threads stand: then nobody is left who could make one.
+// the change is planned, and none when all threads are stopped: then nobody is left who could make
+// one.
 
 var sharers process.Sharers
 
-// shared is what is known about who else has a process's memory.
+// shared is what is known about other processes with the same memory.
 type shared struct {
 	err  error
 	when process.Moment
@@ -30,7 +31,7 @@ func (v *view) alone() error {
 }
 
 // stillAlone asks again just before the process is stopped, if many processes were made since: so
-// many less are to be asked about while it stands still.
+// many less are to be asked about while it is stopped.
 func (pl *Plan) stillAlone() error {
 	other, when, err := sharers.Renew(pl.p, pl.since)
 	if other != 0 {

@@ -46,7 +46,7 @@ func TestSharedMemory(t *testing.T) {
 }
 
 // TestSharedSince: a process that comes to share the memory after the plan was made, or while the
-// process runs again in the middle of the change, is seen when all threads stand. Nothing is
+// process runs again in the middle of the change, is seen when all threads are stopped. Nothing is
 // changed then, and nothing is left.
 func TestSharedSince(t *testing.T) {
 	lib := library(t, nopFlags)

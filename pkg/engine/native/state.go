@@ -224,7 +224,7 @@ func Present(ctx context.Context, m *process.Memory) (bool, error) {
 		return found, err
 	}
 	if len(maps) == maxMappings {
-		return true, nil // whoever takes a closer look meets the limit
+		return true, nil // a closer look meets the limit
 	}
 	v := &view{m: m, maps: maps}
 	st, err := v.readState(ctx)

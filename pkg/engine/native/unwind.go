@@ -17,7 +17,7 @@ import (
 // The unwinder does not find containers, see the package's documentation: nothing may be unwound
 // through a replacement. What can be known of that is checked here. Of the container: that nothing
 // in it throws, catches or cleans up, and that it calls nothing that is known to throw. Of the
-// function that is replaced: that it did not handle what comes by.
+// function that is replaced: that it did not handle what passes through.
 
 // unwinding are functions that only code with exceptions, handlers or cleanups calls, and those
 // that unwind.

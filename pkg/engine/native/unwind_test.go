@@ -129,7 +129,7 @@ func TestHandlers(t *testing.T) {
 				t.Errorf("%v, want %q", err, want)
 			}
 		}
-		// Whoever wrote the live patch says that nothing comes by: then it is like any other.
+		// Whoever wrote the live patch says that nothing passes through: then it is like any other.
 		none := pack(t, lib, "waits:waits_lp\n",
 			ulp.PackOptions{Force: true, Unwinding: ulp.UnwindingNone},
 			filepath.Join(dir, "patch.c"))

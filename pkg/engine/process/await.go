@@ -23,7 +23,8 @@ func Whole[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 	return await(ctx, func() (T, error) { return f(context.WithValue(ctx, wholeKey{}, true)) })
 }
 
-// direct says that nobody waits for what happens under ctx, or somebody for all of it.
+// direct marks a ctx whose calls need not be abandoned one by one: nothing waits for them, or the
+// caller abandons all of them at once.
 func direct(ctx context.Context) bool { return ctx.Done() == nil || ctx.Value(wholeKey{}) != nil }
 
 // await runs f, and leaves it behind when ctx ends first: reading below /proc waits for locks and

@@ -16,7 +16,8 @@ import (
 
 // ErrSilent means that another process may have the memory of this one, and does not answer: the
 // kernel compares a process with others only when an exec that it is in has come to its end.
-var ErrSilent = errors.New("a process that may have its memory does not answer, as within exec")
+var ErrSilent = errors.New("a process that may share its memory does not answer, as in the " +
+	"middle of exec")
 
 // silent are the tasks that are being asked and have not answered, on goroutines that were left
 // behind.
@@ -87,7 +88,7 @@ func (c *comparer) leave(calls int) bool {
 }
 
 // sleeps reports whether a task waits in the kernel for what no signal interrupts, as within exec.
-// To ask that waits for nobody.
+// Asking never blocks.
 func sleeps(task int) bool {
 	d, err := openDir(procRoot, task)
 	if err != nil {
@@ -200,7 +201,7 @@ func kcmp(a, b int) (int, unix.Errno) {
 }
 
 // differ reports whether two tasks are known to have different memory, by the size of the program's
-// code, which is the same for as long as an address space lives. To read it waits for nobody.
+// code, which is the same for as long as an address space lives. Reading it never blocks.
 func differ(a, b int) bool {
 	ours, err := codeSize(a)
 	if err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// File is a library as its file has it, for everybody who has that file mapped. What is found out
-// about it holds for each process in whose memory the file's own pages still stand ([File.Backs]),
-// and no process can have a say in it: a File is read from the file itself, and never from memory,
-// which its process may change between two looks.
+// File is a library as its file has it, the same for all processes that have the file mapped. What
+// is found out about it holds for each process in whose memory the file's own pages still stand
+// ([File.Backs]), and no process can have a say in it: a File is read from the file itself, and
+// never from memory, which its process may change between two looks.
 //
 // Its addresses are those of a place of its own: Libraries returns the one library, with the bias
 // there. It keeps one file open, and is read by any number of goroutines. Only code and data that

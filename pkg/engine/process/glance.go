@@ -6,7 +6,7 @@ import (
 )
 
 // Glance shows what can be seen of a process without waiting for it, whatever it does: not even one
-// that does not come to the end of an exec holds up who reads its comm and status. It is for
+// that never completes an exec blocks readers of its comm and status. It is for
 // [ScanOptions].Meant, and good until that returns.
 type Glance struct{ d dir }
 

@@ -34,7 +34,7 @@ func (p *Process) startedProgram(ctx context.Context, live dir, a *auxv) (*rtld.
 		list, err = rtld.FindLibraries(ctx, reader{m}, maps, a.loader())
 	}
 	if err != nil && rtld.Local(err) {
-		return nil, nil // who asks for the libraries is told
+		return nil, nil // Libraries reports it
 	}
 	if err != nil {
 		return nil, err

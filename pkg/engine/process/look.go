@@ -260,8 +260,8 @@ func (p *Process) open() (dir, error) {
 	return d, nil
 }
 
-// openUnverified opens the directory of whoever has the number now. The caller verifies what was
-// opened or read there.
+// openUnverified opens the directory of the process that has the PID now. The caller verifies what
+// was opened or read there.
 func (p *Process) openUnverified() (dir, error) {
 	if d, ok := p.visit.share(); ok {
 		return d, nil

@@ -19,10 +19,10 @@ import (
 // never is a mixture of two programs.
 //
 // That is why it reads through /proc/PID/mem, which belongs to the address space, and not with
-// process_vm_readv, which goes by the number and would read from whoever has it at that moment.
-// Besides, mem does not wait for pages that the process itself has to bring (userfaultfd), and
-// reads what has no permission to be read. It costs 1.3 µs a page instead of 0.6, some 5 µs of the
-// 200 that a process takes.
+// process_vm_readv, which goes by the PID and would read from whatever process has it at that
+// moment. Besides, mem does not wait for pages that the process itself has to bring (userfaultfd),
+// and reads what has no permission to be read. It costs 1.3 µs a page instead of 0.6, some 5 µs of
+// the 200 that a process takes.
 //
 // Its methods may be called by several goroutines at once. Close it after use: it keeps up to three
 // files open.
@@ -210,7 +210,7 @@ func (m *Memory) lost() error {
 	return ErrChanged // exec, in the moment before the new program has its place
 }
 
-// used returns nil if there is somebody who has the address space: it is intact for a question that
+// used returns nil if a task still uses the address space: it is intact for a question that
 // is asked again when the process is stopped, at a tenth of the price.
 func (m *Memory) used() error {
 	// nothing is mapped at 0, but it can only be seen in an address space that is there

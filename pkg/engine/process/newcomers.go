@@ -13,7 +13,7 @@ import (
 
 // ErrForking means that a scan ended although there were new processes that it had not begun:
 // whenever it had changed those that it found, there were others.
-var ErrForking = errors.New("processes are forked faster than they can be changed: run this again")
+var ErrForking = errors.New("new processes appear faster than they can be patched: run this again")
 
 // A process forked before its parent is changed begins with the parent's old memory. So a scan that
 // changes processes lists them again when all that it knows were visited to the end, until a

@@ -20,7 +20,7 @@ const (
 	classes = iota
 )
 
-// account is who can keep a process from being patched: a user, or who is in a user namespace that
+// account is what can keep a process from being patched: a user, or a user namespace that
 // root made.
 type account struct {
 	uid uint32
@@ -125,8 +125,8 @@ func (o *owners) namespace(process string) (uint64, error) {
 // maxNested is how deep user namespaces can be nested.
 const maxNested = 33
 
-// maker returns who made the outermost user namespace around a process, below our own; none if it
-// cannot be known.
+// maker returns the user who made the outermost user namespace around a process, below our own;
+// none if it cannot be known.
 func (o *owners) maker(pid int, none account) account {
 	fd, err := unix.Open(filepath.Join(o.root, strconv.Itoa(pid), "ns/user"),
 		unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -29,7 +29,7 @@ type Sharers struct {
 	// a thread of each process that was there: the first one unless that had ended
 	known   []int
 	sharing map[int][]int // of those, the others that had the same memory
-	silent  []int         // of those that were put in order, who did not answer
+	silent  []int         // of those of the ordered ones that did not answer
 	// numbers of all tasks since, and of the last before that had no place in the order
 	young []int
 	last  int    // the number of the last task
@@ -42,8 +42,8 @@ const (
 	// maxYoung is how many tasks are asked about one by one, at every question. If there are more,
 	// all is found out anew.
 	maxYoung = 128
-	// maxSince is how many tasks a process that stands still is asked about, which takes a
-	// millisecond; and freshMost after how many it is better to ask before it stands still.
+	// maxSince is how many tasks a process that is stopped is asked about, which takes a
+	// millisecond; and freshMost after how many it is better to ask before it is stopped.
 	maxSince  = 8192
 	freshMost = 128
 	// unready is how many of the last tasks that have a number may still be in the making.
@@ -61,7 +61,7 @@ const (
 // about younger ones only.
 type Moment struct {
 	last int
-	late []int // numbers that nobody had yet
+	late []int // PIDs that no task had yet
 }
 
 // With returns a process that has the memory of p and is no thread of it, 0 if there is none, and
@@ -159,7 +159,7 @@ func (p *Process) comparable(c *comparer) (tid int, err error) {
 	return 0, ErrChanged // it was a thread that has ended
 }
 
-// candidates returns those who may share the memory of a process, besides the young.
+// candidates returns the tasks that may share a process's memory, besides the young ones.
 func (s *Sharers) candidates(pid, tid int) []int {
 	if s.sharing == nil || tid != pid || slices.Contains(s.young, pid) {
 		return s.known
@@ -205,7 +205,7 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 }
 
 // sharesStill reports whether a task that may have been made since has the memory of a process that
-// stands still, and that must not wait for one that does not answer: such a one waits in the
+// is stopped, and that must not wait for one that does not answer: such a one waits in the
 // kernel, and cannot be interrupted.
 func sharesStill(pid, tid, other int) (bool, error) {
 	if !taken(other) || differ(other, tid) {
@@ -278,7 +278,7 @@ func (s *Sharers) list(c *comparer) error {
 	return nil
 }
 
-// arrange finds out who of those that are known share memory.
+// arrange finds out which of the known tasks share memory.
 func (s *Sharers) arrange(c *comparer) {
 	s.tried = true
 	list := slices.Clone(s.known)
@@ -287,7 +287,7 @@ func (s *Sharers) arrange(c *comparer) {
 		if list = c.sort(list); !c.inOrder(list) {
 			continue
 		}
-		if c.inOrder(list) { // still: one who executes a program in between has another place
+		if c.inOrder(list) { // still: a task that executes a program in between moves
 			s.sharing = c.groups(list)
 			s.settle(list)
 			s.silent = slices.Clone(c.unknown)
@@ -332,7 +332,7 @@ func (c *comparer) inOrder(list []int) bool {
 	return true
 }
 
-// groups returns for each process that has neighbours with the same memory who they are.
+// groups returns, for each process that shares its memory, the others that do.
 func (c *comparer) groups(list []int) map[int][]int {
 	sharing := map[int][]int{}
 	for from := 0; from < len(list); {
@@ -379,7 +379,7 @@ func liveThreadOf(proc string, root, pid int) (int, error) {
 		}
 	}
 	if errors.Is(err, ErrGone) || errors.Is(err, ErrPermission) {
-		err = nil // nobody, or one about whom this user is not told
+		err = nil // none, or one that this user may not see
 	}
 	return pid, err
 }

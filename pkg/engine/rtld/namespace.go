@@ -14,8 +14,8 @@ type LinkMap struct {
 	needed []string
 }
 
-// Namespace is one of the loader's lists, in its order, without what is no file. The first one is
-// that of the program; dlmopen makes others. The loader itself is in all of them.
+// Namespace is one of the loader's lists, in its order, without what is not a file. The first one
+// is that of the program; dlmopen makes others. The loader itself is in all of them.
 type Namespace []LinkMap
 
 // is reports whether a DT_NEEDED entry means the library.

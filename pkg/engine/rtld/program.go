@@ -21,7 +21,7 @@ func markStarted(r Reader, list []*Library, a Auxv) error {
 	}
 	i := slices.IndexFunc(list, func(l *Library) bool { return l.Main })
 	if i < 0 || list[i].Problem != nil || list[i].SONAME == "" {
-		return nil // a static program is nobody's library
+		return nil // nothing links against a static program
 	}
 	program, err := startedBy(r, list[i], list)
 	switch {

@@ -15,7 +15,7 @@ import (
 type Symbol struct {
 	Name    string
 	Version string // "" if it has none
-	Hidden  bool   // an old version: only who asks for it by version gets it
+	Hidden  bool   // an old version: found only by a reference with that version
 	Type    elf.SymType
 	Bind    elf.SymBind
 	// Addr is the address in the process: of the resolver for an indirect function, and the offset

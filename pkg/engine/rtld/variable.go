@@ -39,7 +39,7 @@ func (m *LinkMaps) Variable(ctx context.Context, l *Library, addr uint64) (uint6
 		if found && to != at || !slices.ContainsFunc(m.libs, func(l *Library) bool {
 			return l.Contains(to, 1)
 		}) {
-			return 0, ErrUnresolved // in two places, by two names: nobody says which one is meant
+			return 0, ErrUnresolved // in two places, by two names: it is not known which is meant
 		}
 		at, found = to, true
 	}

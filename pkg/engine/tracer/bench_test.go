@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 )
 
-// BenchmarkStop compares how long a process stands still: the floor (seize, interrupt, wait, detach
+// BenchmarkStop compares how long a process is stopped: the floor (seize, interrupt, wait, detach
 // of all threads and nothing else), Attach and Detach, and these with a system call or with a
 // called function between. It reports the median. One target spins in all threads; with 64 threads
 // another one sleeps, which is what most processes do.

@@ -83,7 +83,7 @@ const (
 )
 
 // wipingPlaces is chainPlaces for a chain whose stack nobody puts back. What remains on it must not
-// look like a pointer into memory that was mapped or given back: who looks through stacks for such
+// look like a pointer into memory that was mapped or given back: a scan of stacks for such
 // pointers would find it where a function leaves its variables unset. So the last result, which is
 // no address, goes over the results and the first arguments of all calls. (The arguments of the
 // first call are in no memory.)

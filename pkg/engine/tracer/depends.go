@@ -13,7 +13,7 @@ import (
 // process (strace, gdb), or one of a process that does. Every system call made here waits for it.
 //
 // Others on which this process depends can be stopped. A reader of its output and a parent that
-// waits for it stand still for as long as one stop lasts, which waits for neither; while a process
+// waits for it are stopped for as long as one stop lasts, which waits for neither; while a process
 // is stopped, no file is opened and nothing is printed.
 var ErrOurTracer = errors.New("it traces lpbuild itself, which would stop with it")
 

@@ -17,7 +17,7 @@ import (
 // ordinary priority, may be waiting for this very CPU.
 //
 // It lasts from before the first thread is seized until all have been let go: a thread that gets a
-// signal after the seize stands still until the worker looks at it. A worker gives its CPU away
+// signal after the seize is stopped until the worker looks at it. A worker gives its CPU away
 // whenever it waits for something; one that does not come to an end is an ordinary thread again
 // after urgentMost, and if even that is not to be, the kernel lets real-time threads have 95 % of
 // each second at most (sched_rt_runtime_us).
@@ -39,7 +39,7 @@ const (
 
 // raisePriority gives the calling thread real-time priority, or, where that is not permitted
 // (CAP_SYS_NICE), a short slice (since Linux 6.12; before, it changes nothing), which comes more
-// often, and is no more in the end. A thread that is scheduled as somebody wanted it stays so.
+// often, and is no more in the end. A thread whose scheduling was chosen by somebody keeps it.
 func (p *priority) raisePriority() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

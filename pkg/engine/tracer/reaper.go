@@ -62,7 +62,7 @@ func (r *reaper) stop() {
 }
 
 // reap takes notice of a traced thread's end, and says whether it has ended. A thread that has not
-// is only peeked at: the kernel hands out the stops of traced threads, too, to those who ask for an
+// is only peeked at: the kernel hands out the stops of traced threads, too, to waits for an
 // end alone.
 func reap(tid int) bool {
 	if s, exited := look(tid); !exited {

@@ -2,7 +2,7 @@ package tracer
 
 import "sync"
 
-// scratch is memory for what is made while the target stands still. Fresh memory comes from the
+// scratch is memory for what is made while the target is stopped. Fresh memory comes from the
 // kernel page by page, and that takes longer than all that is written into it; so it is there, and
 // was touched, before.
 type scratch struct {
@@ -42,7 +42,7 @@ func (s *scratch) take(n int) []byte {
 }
 
 // growStack makes the stack of the calling goroutine large enough for whatever is done while the
-// target stands still: to move a stack that is too small takes its time.
+// target is stopped: to move a stack that is too small takes its time.
 //
 //go:noinline
 func growStack() byte {

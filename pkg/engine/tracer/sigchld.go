@@ -21,7 +21,7 @@ const (
 )
 
 // suppressStopSIGCHLD tells the kernel, once, not to send this process SIGCHLD when a thread that
-// it traces stops: the signal interrupts whoever waits for that very stop, and its handler takes
+// it traces stops: the signal interrupts the wait for that very stop, and its handler takes
 // longer than looking at the stop. Stops are looked for here, and nothing in Go's runtime or in
 // os/exec waits for that signal. Those of children that end are sent as ever.
 var suppressStopSIGCHLD = sync.OnceFunc(func() {

@@ -40,7 +40,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestUrgency: whoever holds a process that stands still, or that stands still as soon as it gets a
+// TestUrgency: whoever holds a process that is stopped, or that is stopped as soon as it gets a
 // signal, runs before others, but not for long.
 func TestUrgency(t *testing.T) {
 	c := startChecker(t, 1, "pause")

@@ -16,11 +16,11 @@ import (
 
 // space is an address space of the process, opened.
 //
-// It is opened when a thread has been seized and before any is interrupted, so that nobody stands
-// still for it. It still is the one when that thread stands still: what changes a thread's address
-// space is exec alone. If the thread itself executes, it stops for that (PTRACE_O_TRACEEXEC); if
-// another thread does, this one ends. Before the seize nothing like that holds: a child of vfork
-// has its parent's memory until it executes.
+// It is opened when a thread has been seized and before any is interrupted, so that no thread
+// is stopped for it. It still is the one when that thread is stopped: what changes a thread's
+// address space is exec alone. If the thread itself executes, it stops for that
+// (PTRACE_O_TRACEEXEC); if another thread does, this one ends. Before the seize nothing like that
+// holds: a child of vfork has its parent's memory until it executes.
 type space struct {
 	of      *Thread // through which it was opened; nil: it is not open
 	mem     *os.File

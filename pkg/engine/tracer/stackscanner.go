@@ -10,7 +10,7 @@ import (
 
 // ErrScan means that a thread's stack could not be scanned as a whole: it was not known before the
 // stop, is too large, or is gone.
-var ErrScan = errors.New("a thread's stack cannot be looked through")
+var ErrScan = errors.New("a thread's stack cannot be scanned")
 
 // StackScanner looks for addresses in stopped threads: in their registers, and in all words on
 // their stacks. What looks like an address counts as one, so that a return address is never missed,
@@ -85,7 +85,7 @@ const maxSignalStacks = 8
 // two before it the program counter.
 const segmentRegisters = 0x002b_0000_0000_0033
 
-// leafZone is what a function that calls nobody may use below its stack pointer.
+// leafZone is the red zone: what a leaf function may use below its stack pointer.
 const leafZone = 128
 
 // scanStack looks through a thread's stack, from its red zone to the end of the mapping. If a

@@ -14,9 +14,9 @@ import (
 // Options of [Run]. The zero value works.
 type Options struct {
 	// StopTimeout limits the time from the first interrupt until all threads are stopped (0: one
-	// second), besides the context. While one thread does not stop, the others already stand still.
+	// second), besides the context. While one thread does not stop, the others are already stopped.
 	StopTimeout time.Duration
-	// MaxStop is for how long the process shall stand still at most (0: no limit). It bounds
+	// MaxStop is for how long the process may be stopped at most (0: no limit). It bounds
 	// StopTimeout, and [Tracee.Late] reports when it is over; what cannot be abandoned then is
 	// carried on with.
 	MaxStop time.Duration
@@ -25,7 +25,7 @@ type Options struct {
 	// filter forbids, the target meets its filter.
 	SuspendSeccomp bool
 	// TrustSeccomp lets threads run something although their filter of system calls cannot be read,
-	// which needs CAP_SYS_ADMIN. It is for those who know that the filter allows rt_sigreturn, and
+	// which needs CAP_SYS_ADMIN. Set it only if the filter is known to allow rt_sigreturn, and
 	// what is to run.
 	TrustSeccomp bool
 	// Gadgets are needed by [Tracee.Syscalls] and [Tracee.Call]; see [FindGadgets].
@@ -46,7 +46,7 @@ type Tracee struct {
 	w       *worker
 	dir     *procfs.Dir
 	space   space
-	mem     *Memory // of it, once all stand still
+	mem     *Memory // of it, once all are stopped
 	state   state
 	scratch *scratch
 	queued  [32]siginfo // room for what pendingSignals reads
@@ -74,12 +74,12 @@ func (t *Tracee) Threads() []*Thread { return t.threads }
 func (t *Tracee) Memory() *Memory { return t.mem }
 
 // StopTime is the time from the first interrupt until the last thread was let go: how long the
-// process, or some of its threads, stood still. With [Tracee.WhileRunning] it is the longest such
+// process, or some of its threads, was stopped. With [Tracee.WhileRunning] it is the longest such
 // time. Zero before Detach.
 func (t *Tracee) StopTime() time.Duration { return t.stopTime }
 
 // Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs
-// two changes of threads, some ten microseconds in which the target stands still; inside f they
+// two changes of threads, some ten microseconds in which the target is stopped; inside f they
 // cost nothing.
 func (t *Tracee) Do(f func() error) (err error) {
 	if t.detached {
@@ -90,7 +90,7 @@ func (t *Tracee) Do(f func() error) (err error) {
 }
 
 // Run stops all threads of a process, runs f as [Tracee.Do] does, and lets them go whatever happens
-// in f. It returns how long the process stood still, and f's error before that of letting go. If it
+// in f. It returns how long the process was stopped, and f's error before that of letting go. If it
 // cannot stop them the error is ErrGone, ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported,
 // ErrExec, ErrOurTracer or the context's, in an [*Error], and everything runs as before.
 //
@@ -141,14 +141,14 @@ func (t *Tracee) runAndDetach(f func(*Tracee) error) (err error) {
 	return f(t)
 }
 
-// Late reports whether the process has stood still for longer than Options.MaxStop. Whoever can
+// Late reports whether the process has been stopped for longer than Options.MaxStop. Whoever can
 // still undo what was done should do so, and try again later.
 func (t *Tracee) Late() bool {
 	return t.o.MaxStop > 0 && !t.attached.IsZero() && time.Since(t.attached) > t.o.MaxStop
 }
 
 // slots are held by those who stop a process, from before its first thread is seized until the last
-// one was let go. There are as many as CPUs: of more processes, some would stand still without
+// one was let go. There are as many as CPUs: of more processes, some would be stopped without
 // anybody working on them.
 var slots = make(chan struct{}, max(1, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))))
 

@@ -135,7 +135,7 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 		}
 	}
 	if t.space.of == nil && len(t.threads) > 0 {
-		// what fails is tried again, and judged, when all stand still
+		// what fails is tried again, and judged, when all are stopped
 		if t.space, err = t.openSpace(t.threads[0]); errors.Is(err, errDying) {
 			return false, t.fail("attaching", t.threads[0].TID, err)
 		}

@@ -21,7 +21,7 @@ type BatchCall struct {
 
 // ErrNoBatch means that calls cannot be made in one go in this thread, at this moment. Use
 // [Tracee.Sequence].
-var ErrNoBatch = errors.New("no system calls in one go")
+var ErrNoBatch = errors.New("system calls cannot be made in one go")
 
 // Batch makes the target's thread th carry out all the system calls, without a stop between them:
 // it takes as long as one. All are made, whatever the ones before returned; so none may do harm if

@@ -13,7 +13,7 @@ import (
 
 // Call makes the target's thread th run a function of the target, with up to six arguments, and
 // returns its result. All asynchronous signals are blocked meanwhile; extended registers start as
-// the ABI has them where a function is entered. The other threads stand still, so the function must
+// the ABI has them where a function is entered. The other threads are stopped, so the function must
 // not wait for one: it must not need a lock that another thread may hold.
 //
 // The function returns not to a trap but to two pieces of libc's code: one that stores the result

@@ -54,7 +54,7 @@ func (t *Tracee) release() error {
 	return errors.Join(errs...)
 }
 
-// leaving returns the threads in the order in which they are let go. Those that stand still go
+// leaving returns the threads in the order in which they are let go. Those that are stopped go
 // first: they shall not wait for those that are stuck. Of them, those in a system call that goes on
 // sleeping are first, since they do not take the CPU from this thread while it lets the others go.
 func (t *Tracee) leaving() []*Thread {
@@ -102,7 +102,7 @@ func (t *Tracee) detachThread(th *Thread) error {
 	return nil
 }
 
-// noteStopped notes how long the process has stood still.
+// noteStopped notes how long the process has been stopped.
 func (t *Tracee) noteStopped() { t.stopTime = max(t.stopTime, time.Since(t.attached)) }
 
 // interrupt stops a thread that is running on its excursion.

@@ -13,7 +13,7 @@ import (
 
 // Where sigframes go.
 //
-// A sigframe must lie in memory whose content matters to nobody, since a tracer that is killed
+// A sigframe must be in memory whose content does not matter, since a tracer that is killed
 // cannot put anything back; and nobody may write there until the thread is back. Memory below a
 // thread's stack pointer is not known to be such. A kernel that delivers a signal uses it, but a
 // program without handlers, or with handlers on an alternate stack only, need not care: coroutines
@@ -24,16 +24,16 @@ import (
 //
 // What is known is the first thread's stack, which the kernel made, which grows downwards, and
 // whose fresh memory no program may expect to have any content. Everything below the lowest page of
-// it that was ever touched is unused: whoever is called, or switched to another stack, leaves at
+// it that was ever touched is unused: code that is called, or switched to another stack, leaves at
 // least an address to return to, so no live stack frame lies there. The kernel tells in
 // /proc/PID/pagemap which pages those are; what lies below the whole mapping, where it has not
 // grown yet, holds nothing at all. Pages that were touched by a tracer are known by their content
 // (see sigframeblock.go), and so used again and again.
 //
-// Who may write there while a thread is away? None but who runs on the first thread's stack, by
-// using more of it than ever. If that is the very thread that is away, nobody. Any other one stands
-// still; only if the tracer is killed, the others run on for the microseconds until the thread is
-// back, which is why there is a gap then, and [Tracee.Submit] refuses.
+// Only code on the first thread's stack may write there while a thread is away, by using more of it
+// than ever. If that thread is the one that is away, nothing does. Any other one is stopped; only
+// if the tracer is killed, the others run on for the microseconds until the thread is back, which
+// is why there is a gap then, and [Tracee.Submit] refuses.
 
 const (
 	// callRoom is how much stack a called function gets. A signal handler gets no promise at all;
@@ -135,7 +135,7 @@ func (t *Tracee) untouched(th *Thread, stack mainStack) (uint64, error) {
 	n := min((stack.End-stack.Start)/pageSize, areaScan)
 	pages, err := t.pagemap(Range{stack.Start, stack.Start + n*pageSize})
 	if err != nil {
-		return 0, fmt.Errorf("what was touched of the first thread's stack: %w", err)
+		return 0, fmt.Errorf("which pages of the first thread's stack were touched: %w", err)
 	}
 	t.blocks = t.blocks[:0]
 	for i := uint64(0); i < n; {

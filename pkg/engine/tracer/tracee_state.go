@@ -9,7 +9,7 @@ import (
 )
 
 // state is what a thread's status says that matters for sending it away. It is read once, and again
-// when any thread has run since: as long as all stand still, nothing in it can change.
+// when any thread has run since: as long as all are stopped, nothing in it can change.
 type state struct {
 	of      *Thread // nil: not read, or not any more true
 	seccomp Seccomp

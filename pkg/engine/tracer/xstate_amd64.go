@@ -34,7 +34,7 @@ var componentEnds = sync.OnceValue(func() (ends [64]int) {
 	return ends
 })
 
-// warmUp does what takes time, once, before anything stands still.
+// warmUp does what takes time, once, before anything is stopped.
 func warmUp() { componentEnds() }
 
 // readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers; b is room for them, of

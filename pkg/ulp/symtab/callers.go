@@ -85,7 +85,7 @@ const (
 	maxCallerName = 40              // bytes
 )
 
-// reliance says who relies on what. known is how many answers there are already.
+// reliance returns which callers rely on what. known is how many answers there are already.
 func (l *Library) reliance(r hotpatch.Reliance, known int) string {
 	if r.Register == "" || known > maxReliance {
 		return hotpatch.ErrRelied.Error()

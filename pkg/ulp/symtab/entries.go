@@ -10,8 +10,8 @@ import (
 // Entries says at which functions of a library a live patch may put detours.
 type Entries string
 
-// The two choices. The zero value is the first one, or no choice at all: whoever takes it says
-// which.
+// The two choices. The zero value is the first one, or no choice at all: the function that takes it
+// says which.
 const (
 	// EntriesNOPs is those that the compiler left NOPs at, for any engine.
 	EntriesNOPs Entries = "nops"

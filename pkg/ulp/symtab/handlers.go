@@ -16,8 +16,8 @@ func (l *Library) HasHandlers() bool { return l.handlers != nil }
 
 // Handlers returns why the function at an address must not be replaced by code that the unwinder
 // does not find: it handles exceptions, or has something to clean up when its thread is cancelled,
-// so that both are expected to come by; "" if nothing is known against it. libpulp's containers are
-// found, those of the native engine are not: see package native.
+// so that both are expected to pass through; "" if nothing is known against it. libpulp's
+// containers are found, those of the native engine are not: see package native.
 func (l *Library) Handlers(addr uint64) (why string) {
 	why, _ = l.handlers.find(addr)
 	return why
@@ -49,7 +49,7 @@ func HandlesAt(f *elfx.File, addr uint64) (bool, error) {
 	if err = p.frames.Handlers(addr); errors.Is(err, hotpatch.ErrHandlers) {
 		return true, nil
 	}
-	if errors.Is(err, hotpatch.ErrFrame) { // nobody else would find them either
+	if errors.Is(err, hotpatch.ErrFrame) { // no other reader would find them either
 		return false, nil
 	}
 	return false, err

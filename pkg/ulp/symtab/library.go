@@ -50,7 +50,7 @@ type Library struct {
 	resolvers []Resolver
 	parts     proofs // why cold parts of functions are not the functions' own; nil: not known
 	handlers  proofs // why functions need the unwinder; nil: not known
-	callers   proofs // who relies on registers that functions leave alone; nil: not known
+	callers   proofs // callers that rely on registers which functions leave alone; nil: not known
 }
 
 // LibraryOptions are the choices of [OpenLibrary].

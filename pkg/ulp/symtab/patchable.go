@@ -40,7 +40,7 @@ type detour struct {
 
 // detours are the places where functions can be patched, in ascending order.
 //
-// For whoever looks up every function symbol there is an index: the addresses are divided into
+// An index speeds up looking up every function symbol: the addresses are divided into
 // about as many parts of equal size as there are detours, so that hardly ever more than a few are
 // in one of them.
 type detours struct {

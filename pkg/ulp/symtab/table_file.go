@@ -9,7 +9,7 @@ import (
 )
 
 // fileTable is a symbol table as it is in an ELF file. Reading a library leaves it at that, since
-// who packs a live patch asks for a few symbols out of thousands; what is known of a symbol beyond
+// packing a live patch asks for a few symbols out of thousands; what is known of a symbol beyond
 // its row is found out when it is asked for.
 type fileTable struct {
 	rows     *elfx.SymbolTable // without its strings

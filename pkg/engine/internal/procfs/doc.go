@@ -10,7 +10,7 @@
 // in place of something that it could not read.
 //
 // Contents are untrusted. Files of any length are read in a fixed amount of memory, piece by piece;
-// names and paths are the process's own words.
+// names and paths are untrusted, from the process.
 //
 // The package decides nothing about live patches, and it neither stops nor traces anything.
 package procfs

@@ -15,7 +15,7 @@ var (
 	// go on; their files show it.
 	ErrLeader = errors.New("its first thread has ended")
 	// ErrPermission means that the kernel does not let this user see it.
-	ErrPermission = errors.New("not permitted: needs the owner of the process, or root")
+	ErrPermission = errors.New("not permitted: run this as the owner of the process, or as root")
 	// ErrMalformed means that a file is not what the kernel writes: cut off, garbled, or without a
 	// field that /proc/self has.
 	ErrMalformed = errors.New("malformed")
@@ -26,7 +26,7 @@ var (
 	// ErrUnreadable means memory that is not mapped, or whose file ends before it.
 	ErrUnreadable = errors.New("memory is not readable")
 	// ErrNoProc means that there is no proc file system where one was expected.
-	ErrNoProc = errors.New("no process is to be seen there: is it mounted?")
+	ErrNoProc = errors.New("it shows no processes: is proc mounted there?")
 )
 
 // Error is what the methods of Dir return: the file below /proc/PID, and one of the errors above or
