@@ -138,7 +138,7 @@ func TestWriteRefuses(t *testing.T) {
 		"YAML in an architecture": {Options{Repositories: good, Arch: []string{"x86_64]\nname: y"}},
 			"lpbuild.yaml:"},
 		"product with a blank": {Options{Repositories: good, Product: "SLE 15"},
-			"no name of a directory"},
+			"not a directory name"},
 		"invalid package name": {Options{Repositories: good, Package: "gl ibc"},
 			"not a name that RPM takes"},
 		"author of two lines": {Options{Repositories: good, Author: "J\nX"},
