@@ -8,14 +8,14 @@ LINTVER := v2.15.0
 # Packages for the demonstration beyond Go, and for the tests and benchmarks beyond that. SUSE has no
 # gpg1: tests that need it report that. rpm2cpio and rpmsign are in SUSE's rpm and rpm-build.
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
-TEST_DEBIAN := $(DEMO_DEBIAN) zlib1g libssl3 rpm2cpio gdb rpmlint mandoc osc g++ shellcheck strace systemd zypper iproute2 bash-completion \
+TEST_DEBIAN := $(DEMO_DEBIAN) zlib1g libssl3 rpm2cpio gdb rpmlint mandoc osc g++ shellcheck strace systemd zypper iproute2 bash-completion dwz libc6-dbg \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch linux-libc-dev
 # Real programs to test the engine on, and gcc for the live patch.
 REAL_DEBIAN  := gcc libc6-dev util-linux nginx-light redis-server postgresql mariadb-server default-jdk-headless nodejs python3 bubblewrap
 CHROMIUM_DEBIAN := gcc libc6-dev util-linux chromium
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
-TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb strace rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
+TEST_SUSE   := $(DEMO_SUSE) dwz iproute2 bash-completion gdb strace rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
 .PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-capless test-pidns test-kill test-cycles test-glibc test-real test-chromium test-overcommit test-decode reach race bench bench-once fuzz lint clean
 

@@ -61,3 +61,6 @@ func buildID(data []byte, s *Section) ([]byte, error) {
 	}
 	return nil, nil
 }
+
+// BuildIDNote returns the build-id in the content of a note section, nil if there is none.
+func BuildIDNote(note []byte) ([]byte, error) { return buildID(note, &Section{}) }
