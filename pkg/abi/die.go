@@ -98,16 +98,41 @@ type tables struct {
 	calls     []use
 	used      []ref // types of parameters and local variables
 	units     []unitDIE
+	near      [2][]int32 // by file: the first type at or behind every stride of .debug_info
 }
 
+// stride is the number of bytes of .debug_info for each element of tables.near.
+const stride = 64
+
+// indexTypes prepares typeAt, which is called for every reference. It adds the types of one file,
+// which begin at index first and have size bytes of .debug_info.
+func (t *tables) indexTypes(file ref, first, size int) {
+	near := make([]int32, size/stride+1)
+	i := first
+	for n := range near {
+		for i < len(t.types) && int64(t.types[i].at&^inAlt) < int64(n)*stride {
+			i++
+		}
+		near[n] = int32(i)
+	}
+	t.near[file>>62] = near
+}
+
+// typeAt returns the index of the type at a place, -1 if there is none.
 func (t *tables) typeAt(at ref) int {
-	i, ok := slices.BinarySearchFunc(t.types, at, func(d typeDIE, at ref) int {
-		return compareRefs(d.at, at)
-	})
-	if !ok {
+	if at < 0 {
 		return -1
 	}
-	return i
+	near, n := t.near[at>>62], int64(at&^inAlt)/stride
+	if n >= int64(len(near)) {
+		return -1
+	}
+	for i := int(near[n]); i < len(t.types) && t.types[i].at <= at; i++ {
+		if t.types[i].at == at {
+			return i
+		}
+	}
+	return -1
 }
 
 func (t *tables) functionAt(at ref) int {

@@ -40,7 +40,7 @@ func Read(r io.ReaderAt, o Options) (*Facts, error) {
 	if w.data, err = main.dwarf(); err != nil {
 		return nil, err
 	}
-	if err := w.walk(); err != nil {
+	if err := w.walk(main.data["info"]); err != nil {
 		return nil, err
 	}
 	lines.main = w.data
@@ -49,7 +49,7 @@ func Read(r io.ReaderAt, o Options) (*Facts, error) {
 			return nil, err
 		}
 		w.file = inAlt
-		if err := w.walk(); err != nil {
+		if err := w.walk(alt.data["info"]); err != nil {
 			return nil, err
 		}
 		lines.alt = w.data
@@ -110,15 +110,11 @@ func (c *collector) functions(s *sections) []int {
 			wanted[sources[i]] = true
 		}
 	}
-	for _, u := range c.calls {
-		if i := c.functionAt(u.origin); i >= 0 {
-			wanted[sources[i]] = true
-		}
-	}
+	c.link(sources, wanted)
 	facts := make([]int, len(sources))
 	for i := range facts {
 		facts[i] = -1
-		if wanted[i] && sources[i] == i && c.tables.functions[i].name != "" {
+		if wanted[sources[i]] && sources[i] == i && c.tables.functions[i].name != "" {
 			facts[i] = len(c.facts.Functions)
 			c.facts.Functions = append(c.facts.Functions, c.prototype(&c.tables.functions[i]))
 		}
@@ -151,6 +147,22 @@ func (c *collector) functions(s *sections) []int {
 		f.Clones = sortCompact(f.Clones)
 	}
 	return sources
+}
+
+// link replaces declarations of external functions by the definitions in other units.
+func (c *collector) link(sources []int, wanted []bool) {
+	defined := map[string]int{}
+	for i := range sources {
+		if d := &c.tables.functions[i]; sources[i] == i && wanted[i] && d.external {
+			defined[d.name] = i
+		}
+	}
+	for i, source := range sources {
+		d := &c.tables.functions[source]
+		if to, ok := defined[d.name]; ok && !wanted[source] && d.external {
+			sources[i] = to
+		}
+	}
 }
 
 // isClone reports whether a symbol is of a copy of a function that the compiler made.

@@ -50,8 +50,10 @@ type scope struct {
 }
 
 // walk reads all entries.
-func (w *walker) walk() error {
+func (w *walker) walk(info []byte) error {
 	r := w.data.Reader()
+	first := len(w.types)
+	defer func() { w.indexTypes(w.file, first, len(info)) }()
 	w.addr = r.AddressSize()
 	order := r.ByteOrder()
 	w.order = func(b []byte) uint64 {
@@ -128,9 +130,17 @@ func (w *walker) entry(e *dwarf.Entry) error {
 		s.typ = w.typ(e)
 	}
 	if e.Children {
-		w.stack = append(w.stack, s)
+		w.push(s)
 	}
 	return nil
+}
+
+// push enters a scope. It has the memory of the last one at its depth.
+func (w *walker) push(s scope) {
+	if n := len(w.stack); n < cap(w.stack) {
+		s.parts = w.stack[:n+1][n].parts[:0]
+	}
+	w.stack = append(w.stack, s)
 }
 
 // pop leaves a scope, and gives its parts to the entry that they belong to.
