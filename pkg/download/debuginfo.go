@@ -119,7 +119,7 @@ func (x *extraction) warnMissing(paths []string, candidates int) {
 }
 
 // tryDebuginfo extracts debuginfo for the libraries from one package. If the files have the right
-// paths but belong to other builds, it returns a [*ulp.BuildIDError].
+// paths but belong to other builds, it returns a [*symtab.BuildIDError].
 func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths []string,
 	sub string) (*foundDebuginfo, error) {
 	file, rpm, err := x.run.fetchRPM(ctx, d.Package, d.from)

@@ -18,10 +18,10 @@ import (
 // been meant, and in Diagnostic.Err the typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable]
 // and so on.
 //
-// With [EntriesAny], a function without NOPs is accepted if the library's proofs say that the
-// native engine can replace it; [Library.HasProofs] should be asked before.
+// With [symtab.EntriesAny], a function without NOPs is accepted if the library's proofs say that the
+// native engine can replace it; [symtab.Library.HasProofs] should be asked before.
 //
-// What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions
+// What the library's facts do not tell is not refused: see [symtab.Library.Complete]. Names of functions
 // that are still patterns are looked up as they stand, so expand first. If c or lib is nil, only
 // what does not need it is checked.
 func Check(d *Description, c *Container, lib *symtab.Library, entries symtab.Entries) error {

@@ -31,7 +31,7 @@ type LivePatch struct {
 }
 
 // LivePatch reads the sections that make the container a live patch. The error wraps
-// [ErrNotPacked], or is a [*FormatError] whose offset counts from the section's start.
+// [ErrNotPacked], or is a [*symtab.FormatError] whose offset counts from the section's start.
 func (c *Container) LivePatch() (*LivePatch, error) {
 	data, ok := c.Section(SectionMetadata)
 	if !ok {

@@ -10,7 +10,7 @@ const (
 	SectionMetadata = ".ulp"          // see [ParseMetadata]
 	SectionReverse  = ".ulp.rev"      // see [ParseReverse]
 	SectionComments = ".ulp.comments" // comment text and a NUL
-	// SectionEntries is not of libpulp's format, which ignores it: the word of an [Entries].
+	// SectionEntries is not of libpulp's format, which ignores it: the word of an [symtab.Entries].
 	// Without it, EntriesNOPs.
 	SectionEntries = ".lpbuild.entries"
 	// SectionUnwinding is the same with the word of an [Unwinding]. Without it, UnwindingAny.
@@ -28,7 +28,7 @@ const (
 
 // Errors inside the [symtab.FormatError] of [ParseMetadata], [ParseReverse] and their encoders.
 var (
-	ErrTrailing = errors.New("bytes behind the end")
+	ErrTrailing = errors.New("bytes after the end")
 	ErrValue    = errors.New("value out of range")
 	ErrName     = errors.New("a name must not be empty, have a NUL inside, or lack the one at " +
 		"its end")

@@ -34,7 +34,7 @@ type File struct {
 }
 
 // FileStamp tells files, and versions of one, apart: what stat(2) says of it, which is not what
-// stands in /proc/PID/maps (see [FileID]).
+// stands in /proc/PID/maps (see [rtld.FileID]).
 type FileStamp struct {
 	dev, inode        uint64
 	size              int64

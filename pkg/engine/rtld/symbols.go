@@ -46,7 +46,7 @@ const (
 )
 
 // OpenSymbols opens the symbol table of a library of src. The error wraps [ErrMalformed] if there
-// is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a
+// is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [symtab.ErrUnsupported] for a
 // 32-bit library.
 func OpenSymbols(ctx context.Context, src Source, l *Library) (*Symbols, error) {
 	s, err := walk(ctx, src, "symbol table", func(r Reader) (*Symbols, error) {

@@ -27,7 +27,7 @@ func Definitions(l *Library, name string) []Symbol {
 	return locals
 }
 
-// Function returns the symbol of a function as [Check] and [Pack] take it. ok is false if they
+// Function returns the symbol of a function as ulp.Check and ulp.Pack take it. ok is false if they
 // would refuse the name.
 func (l *Library) Function(name string) (s Symbol, ok bool) {
 	rows := Definitions(l, name)
