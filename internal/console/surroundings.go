@@ -65,9 +65,9 @@ var Environment = []Mention{
 		[]string{"init", "changes add"}},
 	{"TRANSACTIONAL_UPDATE", "true: this runs in a transactional update", []string{"hook"}},
 	{"LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS",
-		"in the environment of another process: patterns, separated by colons, for its " +
-			"program's path and for names or numbers " +
-			"of its real user and group; if one matches, the process is not patched",
+		"in the environment of another process: patterns, separated by colons, for its program's " +
+			"path and for names or numbers of its real user and group; if one matches, the " +
+			"process is not patched",
 		[]string{"trigger", "status", "hook", "ulp trigger"}},
 	{"NO_COLOR, TERM", "if NO_COLOR is set, or TERM is dumb, output has no colors",
 		[]string{"lpbuild", "lpbuild-engine", "ulp trigger", "ulp patches"}},

@@ -103,8 +103,7 @@ func TestStatusUnknown(t *testing.T) {
 	printStatus(s, nil, countAll(list), 0)
 	if got, want := s.Out.(*bytes.Buffer).String(),
 		"2 processes can be live patched, 1 patched\n1 process is unknown: its seccomp filters "+
-			"can only "+
-			"be read while it is stopped, and may forbid patching\n"; got != want {
+			"can only be read while it is stopped, and may forbid patching\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

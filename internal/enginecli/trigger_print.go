@@ -215,8 +215,7 @@ func (p *livePrinter) hint(r *engine.Report) string {
 			"patches again")
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, engine.ErrDeadline):
 		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not " +
-			"stop in time: " +
-			"run this again later, or with a longer --max-stop or --timeout"
+			"stop in time: run this again later, or with a longer --max-stop or --timeout"
 	}
 	return ""
 }

@@ -17,8 +17,8 @@ func TestLinkCommand(t *testing.T) {
 		"loader": {"/b/elf/ld.so.new", "/b/elf/librtld.os",
 			"gcc -shared -o /b/elf/ld.so.new -Wl,-z,relro /b/elf/librtld.os -Wl,-soname=ld.so",
 			nil},
-		"libc": {"/b/libc.so", "/b/libc_pic.os", "gcc -shared -o /b/libc.so -T " +
-			"/b/shlib.lds /b/libc_pic.os -lgcc", nil},
+		"libc": {"/b/libc.so", "/b/libc_pic.os", "gcc -shared -o /b/libc.so -T /b/shlib.lds " +
+			"/b/libc_pic.os -lgcc", nil},
 		"not made":       {"/b/libm.so", "/b/libm_pic.os", "", errNoLink},
 		"part of a name": {"/b/libc.s", "/b/libc_pic.os", "", errNoLink},
 	}

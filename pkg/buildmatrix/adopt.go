@@ -13,9 +13,9 @@ import (
 )
 
 // adopt fills in what the former report says of the cells of architectures that were not asked for.
-// It holds if the object, the expanded description and the catalogue are what they were, all of
-// which is found out without a compiler. Of what does not hold the cell says so, and its container
-// goes. kept are the architectures that the former report knows.
+// A cell is kept if the object, the expanded description and the catalogue are unchanged, which can
+// be checked without a compiler. Otherwise the cell fails as not built, and its container is
+// removed. kept are the architectures in the former report.
 func (m *matrix) adopt(jobs []*job, former *Report,
 	inputs map[string]bool) (kept map[symtab.Arch]bool) {
 	kept = map[symtab.Arch]bool{}
@@ -58,7 +58,7 @@ func (m *matrix) adoptGroup(group []*job, known map[string]CellInfo, inputs map[
 	}
 }
 
-// adoptCell takes a cell of the former report over, if it is certain that it would come out again.
+// adoptCell takes over a cell of the former report if a build would certainly give the same.
 func (m *matrix) adoptCell(j *job, o *compile.Objects, known map[string]CellInfo) bool {
 	var err error
 	if j.object, err = o.Known(j.Build); err != nil || m.expand(j) != nil ||

@@ -58,12 +58,11 @@ func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 }
 
 // Build makes every container of the matrix and the report. The error is [ErrRefused] if any cell
-// is without a container; the report says which and why. Any other error means that the whole could
-// not be judged, and there is no report.
+// has no container; the report says which and why. After any other error there is no report.
 //
-// With o.Only, the result is about those architectures alone. The file that is written keeps what
-// the former one says of the others, as far as nothing has changed that they depend on. With
-// o.Group, report and build directory have that group only.
+// With o.Only, the result covers those architectures alone; the file that is written keeps the
+// cells of the others unless something they depend on has changed. With o.Group, report and build
+// directory have that group only.
 func Build(ctx context.Context, c *config.Config, l *download.Lock, o Options) (*Report, error) {
 	m := newMatrix(c, l, o)
 	cells := Cells(c, l)
@@ -110,9 +109,9 @@ func (m *matrix) asked(arch symtab.Arch) bool {
 	return len(m.Only) == 0 || slices.Contains(m.Only, arch)
 }
 
-// run takes all cells through compiling, one patch and architecture after the other, and then
-// through packing, many at once: by then it is known what the packing of each depends on. It adds
-// the files of the package that were read to inputs.
+// run compiles all cells, one patch and architecture after the other, and then packs them, many at
+// once: by then everything that a cell depends on is known. It adds the files of the package that
+// were read to inputs.
 func (m *matrix) run(ctx context.Context, jobs []*job, inputs map[string]bool) error {
 	for group := range slices.Values(groups(jobs)) {
 		if err := m.compile(ctx, group, inputs); err != nil {

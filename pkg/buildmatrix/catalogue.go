@@ -78,7 +78,7 @@ func once[T any](m *matrix, known map[string]func() (T, error), key string,
 }
 
 // others returns the builds of other packages of the lock, for the same architecture: one of each
-// will be installed beside the cell's build, and nobody knows which.
+// will be installed beside the cell's build, and it is not known which.
 func (m *matrix) others(j *job) []*download.Build {
 	var list []*download.Build
 	for i := range m.lock.Builds {

@@ -44,8 +44,8 @@ func (j *job) nameProblem() *gate.Reason {
 	return &reason
 }
 
-// refuseDoubles refuses the cells whose containers would overwrite each other, all of them: nobody
-// can say which is meant.
+// refuseDoubles refuses all cells whose containers would overwrite each other, since it is not
+// known which is meant.
 func refuseDoubles(jobs []*job) {
 	groups := map[string][]*job{}
 	for _, j := range jobs {
@@ -180,8 +180,8 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 					"would work", old.Text,
 					descriptionsOf(replaced[e])),
 				"put the changes into one replacement, or give the patches \"builds\" that do "+
-					"not overlap; if any of them will do, "+
-					"as all have the same code, each says so: overlaps: {accept: \"...\"}")))
+					"not overlap; if any of them will do, as all have the same code, each says "+
+					"so: overlaps: {accept: \"...\"}")))
 			j.info.Key = "" // the verdict depends on more than the cell
 		}
 	}

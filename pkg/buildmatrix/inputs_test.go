@@ -269,8 +269,8 @@ func TestFailingCompilerRunsOnce(t *testing.T) {
 			"toy_livepatch1.c:1:10"},
 		"syntax": {"int toy_add_lp(int a, int b) { return a + ; }\n", 3,
 			"toy_livepatch1.c:1:43"}, // preprocess, ask, compile
-		"linker": {"__attribute__((visibility(\"hidden\"))) int gone(int); " +
-			"int toy_add_lp(int a, int b) { return gone(a); }\n", 3, ""},
+		"linker": {"__attribute__((visibility(\"hidden\"))) int gone(int); int toy_add_lp(int a, " +
+			"int b) { return gone(a); }\n", 3, ""},
 		"syntax that asks": {"int n = LPBUILD_VERSION_MAJOR; int toy_add_lp(int a, int " +
 			"b) { return a + ; }\n", 2 + 3 + 1, ""}, // preprocessed for each
 		"missing header, has asked": {"#if LPBUILD_VERSION_MAJOR == 1\n#endif\n#include \"no.h\"\n",

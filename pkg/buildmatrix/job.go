@@ -54,7 +54,7 @@ func (j *job) refuse(s Status, reasons ...gate.Reason) {
 // compilerPlace matches the place in the first error that a compiler prints.
 var compilerPlace = lazyregexp.New(`(?m)^([^\s:]+:\d+(?::\d+)?): (?:fatal )?error: `)
 
-// refuseUncompiled notes why there is no object, if that is the patch's fault.
+// refuseUncompiled notes why there is no object, if the patch is the cause.
 func (j *job) refuseUncompiled(err error) bool {
 	var failed *compile.Error
 	var input *compile.InputError
@@ -149,8 +149,7 @@ func patternNotes(template, d *ulp.Description) []gate.Reason {
 
 // ErrNoProofs means that a catalogue does not tell which functions can be replaced without NOPs.
 var ErrNoProofs = errors.New("it does not tell which functions can be replaced without NOPs " +
-	"(entries: any): " +
-	"another version of lpbuild made it: run lpbuild download again")
+	"(entries: any): another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
 const gateVersion = "10"

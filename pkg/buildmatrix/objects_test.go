@@ -23,8 +23,8 @@ func TestSourceAsksForBuild(t *testing.T) {
 		source  string
 		objects int
 	}{
-		"release": {"const char *toy_rel(void); int toy_add_lp(int a, int b) { return a " +
-			"+ b + sizeof LPBUILD_RELEASE + LPBUILD_RELEASE[0]; }", 2},
+		"release": {"const char *toy_rel(void); int toy_add_lp(int a, int b) { return a + b + " +
+			"sizeof LPBUILD_RELEASE + LPBUILD_RELEASE[0]; }", 2},
 		"version string": {"int toy_add_lp(int a, int b) { return a + b + LPBUILD_VERSION[2]; }",
 			2},
 		"minor": {"#if LPBUILD_VERSION_MAJOR == 1 && LPBUILD_VERSION_MINOR < 1\n" +

@@ -11,13 +11,13 @@ func TestRecursion(t *testing.T) {
 	const declares = "int toy_add(int, int), toy_sub(int, int), toy_plus(int, int); int volatile " +
 		"sink;\n"
 	for name, tc := range map[string]struct{ lines, source, chain string }{
-		"directly": {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return " +
-			"toy_add(a, b) + 1; }", "toy_add_lp → toy_add → toy_add_lp"},
+		"directly": {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_add(a, b) " +
+			"+ 1; }", "toy_add_lp → toy_add → toy_add_lp"},
 		"by a static function": {"toy_add:toy_add_lp", "static __attribute__((noinline)) int " +
 			"helps(int a) { return toy_add(a, sink); }\nint toy_add_lp(int a, int b) { return " +
 			"helps(a) + b; }", "toy_add_lp → helps → toy_add → toy_add_lp"},
-		"by a pointer": {"toy_add:toy_add_lp", "static int (*const table[])(int, int) " +
-			"= {toy_sub, toy_add};\nint toy_add_lp(int a, int b) { return table[sink & 1](a, b); }",
+		"by a pointer": {"toy_add:toy_add_lp", "static int (*const table[])(int, int) = " +
+			"{toy_sub, toy_add};\nint toy_add_lp(int a, int b) { return table[sink & 1](a, b); }",
 			"toy_add_lp → toy_add → toy_add_lp"},
 		"by each other": {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp",
 			"int toy_add_lp(int a, int b) { return toy_sub(a, b); }\nint toy_sub_lp(int a, int " +
@@ -33,8 +33,8 @@ func TestRecursion(t *testing.T) {
 		"of another one": {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp",
 			"int toy_add_lp(int a, int b) { return a + b + 9; }\nint toy_sub_lp(int a, int b) { " +
 				"return toy_add(a, b); }", ""},
-		"by its own name": {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return " +
-			"a ? toy_add_lp(a - 1, b) + sink : b; }", ""},
+		"by its own name": {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return a ? " +
+			"toy_add_lp(a - 1, b) + sink : b; }", ""},
 		"its former code": {"toy_add:toy_add_lp", "int (*lpbuild_original_toy_add)(int, " +
 			"int);\nint toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }",
 			""},
@@ -77,8 +77,8 @@ func TestAddressTaken(t *testing.T) {
 	for name, tc := range map[string]struct {
 		source, accept, message string
 	}{
-		"address": {skips, "", "takes the address of the function that it replaces, and " +
-			"a call by that would lead back to it: toy_add_lp → toy_add → toy_add_lp"},
+		"address": {skips, "", "takes the address of the function that it replaces, and a call " +
+			"by that would lead back to it: toy_add_lp → toy_add → toy_add_lp"},
 		"accepted": {skips, "it skips the detour", ""},
 		"call, accepted": {"int toy_add_lp(int a, int b) { return toy_add(a, b) + 1; }",
 			"it skips the detour", "calls the function that it replaces"},

@@ -221,8 +221,8 @@ func TestOwnLibraryInAnotherVersion(t *testing.T) {
 		"in that version": {[]string{"strlen@GLIBC_2.2.5"}, ""},
 		"in another version": {[]string{"strlen@GLIBC_2.17", "malloc@GLIBC_2.2.5"},
 			"strlen@GLIBC_2.2.5: this build's libc.so.6 exports strlen, but not in that version"},
-		"not at all": {[]string{"malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5 is not exported " +
-			"by this build's libc.so.6"},
+		"not at all": {[]string{"malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5 is not exported by " +
+			"this build's libc.so.6"},
 		"no such version": {[]string{"strlen@GLIBC_2.17"}, "the container needs version " +
 			"GLIBC_2.2.5 of libc.so.6 (for strlen"},
 	} {

@@ -140,8 +140,8 @@ func (r *run) keepGone(ctx context.Context, b *Build) (*Build, error) {
 		have, err := digest.OfFile(filepath.Join(r.Dir, filepath.FromSlash(name)))
 		if (err != nil || have != d) && !r.isWhole(ctx, d) {
 			return nil, fmt.Errorf("%w, and %s is neither in the catalogue nor in the store: "+
-				"restore it from version control, "+
-				"or drop the build with lpbuild download --forget", ErrGone, name)
+				"restore it from version control, or drop the build with lpbuild download "+
+				"--forget", ErrGone, name)
 		}
 	}
 	for _, lib := range r.Libraries {
@@ -149,8 +149,8 @@ func (r *run) keepGone(ctx context.Context, b *Build) (*Build, error) {
 			return len(b.LibrariesNamed(lib)) > 0
 		}) {
 			return nil, fmt.Errorf("%w, and its RPM is not in the store, so it is unknown "+
-				"whether it has %s, which no patch named before: "+
-				"drop the build with lpbuild download --forget", ErrGone, lib)
+				"whether it has %s, which no patch named before: drop the build with lpbuild "+
+				"download --forget", ErrGone, lib)
 		}
 	}
 	kept := *b

@@ -124,8 +124,7 @@ func TestPartsOfSource(t *testing.T) {
 		testPackage{Name: "libc-other", Source: "glibc", Version: "2.38", Release: "1",
 			Libraries: []testLibrary{
 				{Path: "/lib64/libc.so.6", SONAME: "libc.so.6", Code: "int pthread_create(void) " +
-					"{ " +
-					"return 1; }"},
+					"{ return 1; }"},
 				{Path: "/lib64/libpthread.so.0", SONAME: "libpthread.so.0",
 					Code: "int gone(void) { return 1; }"},
 			}})

@@ -44,12 +44,12 @@ func (e *ForeignError) text() string {
 	switch {
 	case e.Former && e.Engine == nativeName:
 		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a "+
-			"thread may be in it: give it back first "+
-			"(lpbuild revert --leftovers)", e.Function, e.Library, engine)
+			"thread may be in it: give it back first (lpbuild revert "+
+			"--leftovers)", e.Function, e.Library, engine)
 	case e.Former:
 		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a "+
-			"thread may be in it: leave it to that "+
-			"engine (--engine=%s), or do without --consistency=functions", e.Function, e.Library,
+			"thread may be in it: leave it to that engine (--engine=%s), or do without "+
+			"--consistency=functions", e.Function, e.Library,
 			engine, option)
 	case e.Unfinished:
 		return fmt.Sprintf("%s has not finished its work in the process: let it (lpbuild trigger "+

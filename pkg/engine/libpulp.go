@@ -57,8 +57,8 @@ func (b *Libpulp) open(ctx context.Context, v *View) (*pulpTarget, error) {
 	}
 	if v.userDisabled(ctx) {
 		return nil, &engineError{errors.New("libpulp.so is disabled by the environment of a user " +
-			"who does not have the rights of the process: " +
-			"it can be patched with --engine=auto or native"), ErrNoEngine}
+			"who does not have the rights of the process: it can be patched with --engine=auto " +
+			"or native"), ErrNoEngine}
 	}
 	return &pulpTarget{b: b, v: v, r: r}, nil
 }

@@ -167,8 +167,8 @@ func TestMoveLibsNot(t *testing.T) {
 			compileLibrary(t, "c"), func(host string, _ *Request) {
 				put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
 			}},
-		"the running system has one libtarget.so for each kind of processor, " +
-			"and its ld.so prefers these": {compileLibrary(t, "c"),
+		"the running system has one libtarget.so for each kind of processor, and its ld.so " +
+			"prefers these": {compileLibrary(t, "c"),
 			func(host string, _ *Request) {
 				const v3 = "lib64/glibc-hwcaps/x86-64-v3/"
 				put(t, host, map[string]string{v3 + libName: string(same)})

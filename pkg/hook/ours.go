@@ -22,8 +22,8 @@ const lookTime = 2 * time.Second
 // Reasons why a process is left alone. The first is an [engine.ErrElsewhere].
 var (
 	errOwnRoot = fmt.Errorf("%w: it does not see the package's live patches at their path (a "+
-		"container, a chroot, a service with a root "+
-		"of its own): install the package there, or restart it", engine.ErrElsewhere)
+		"container, a chroot, a service with a root of its own): install the package there, or "+
+		"restart it", engine.ErrElsewhere)
 	errNoAnswer = errors.New("it is unknown whether it belongs to this system: its file systems " +
 		"do not answer")
 )

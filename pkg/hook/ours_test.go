@@ -143,9 +143,9 @@ func TestOursElsewhere(t *testing.T) {
 	for script, want := range map[string]string{
 		"true": "Processes patched: 1, Skipped: 0, Failed: 0.",
 		`mount -t tmpfs none "$1"`: "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: " +
-			"program (PID): left alone: it does not see the package's " +
-			"live patches at their path (a container, a chroot, a service with a root of its " +
-			"own): install the package there, or restart it",
+			"program (PID): left alone: it does not see the package's live patches at their path " +
+			"(a container, a chroot, a service with a root of its own): install the package " +
+			"there, or restart it",
 	} {
 		cmd := exec.Command("unshare", "--mount", "sh", "-c", script+` && exec "$0"`,
 			filepath.Join(builds.Dir, "program"), filepath.Join(root, "usr"))

@@ -140,8 +140,7 @@ func (c config) settingBy(pkg string) (s setting, variable string, err error) {
 			return setting(value), name, nil
 		default:
 			return settingAuto, name, fmt.Errorf("%s=%.40q in /%s: must be auto, always or "+
-				"never; using "+
-				"auto", name, value, sysconfigFile)
+				"never; using auto", name, value, sysconfigFile)
 		}
 	}
 	return settingAuto, "", nil

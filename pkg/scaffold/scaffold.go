@@ -185,8 +185,8 @@ func absolute(location string) (string, error) {
 		return "", err
 	case fetch.Redact(location) != location:
 		return "", fmt.Errorf("%s: %w, and lpbuild.yaml is published with the source package: "+
-			"put the URL into "+
-			"a .repo file outside the package directory and give that", here, ErrSecret)
+			"put the URL into a .repo file outside the package directory and give "+
+			"that", here, ErrSecret)
 	case here.LocalPath() == elsewhere.LocalPath():
 		return location, nil
 	}

@@ -99,9 +99,8 @@ func checkPublishable(c *config.Config, l *download.Lock) error {
 		for _, url := range []string{r.URL, r.Debuginfo} {
 			if url != "" && fetch.Redact(url) != url {
 				return fmt.Errorf("%s: the URL %s contains a user, a password or a token, and "+
-					"the file is published with the source package: "+
-					"put the URL into a .repo file outside the directory and give "+
-					"that", c.Path, fetch.Redact(url))
+					"the file is published with the source package: put the URL into a .repo "+
+					"file outside the directory and give that", c.Path, fetch.Redact(url))
 			}
 		}
 	}
@@ -136,8 +135,8 @@ func checkComplete(c *config.Config, l *download.Lock, r *buildmatrix.Report) er
 	var errs []error
 	for _, arch := range arches {
 		errs = append(errs, fmt.Errorf("%w: %s: %d containers are missing, the first is of %s: "+
-			"run lpbuild build --arch %s, "+
-			"where a compiler for it is installed: the source package is for all of "+
+			"run lpbuild build --arch %s, where a compiler for it is installed: the source "+
+			"package is for all of "+
 			"\"arch\"", ErrIncomplete, arch, missing[arch], first[arch], arch))
 	}
 	return errors.Join(errs...)
@@ -208,8 +207,8 @@ func describe(c *config.Config, l *download.Lock) (*Package, error) {
 func descriptionText(p *Package, what string) string {
 	var b strings.Builder
 	b.WriteString(fill("", fmt.Sprintf("Security fixes for %s that are applied to running "+
-		"processes, without restarting them. "+
-		"One shared object per released build of %s.", what, what)))
+		"processes, without restarting them. One shared object per released build of "+
+		"%s.", what, what)))
 	if len(p.Comments) > 0 {
 		b.WriteString("\n\nFixes:")
 		for _, c := range p.Comments {

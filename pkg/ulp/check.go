@@ -18,12 +18,12 @@ import (
 // been meant, and in Diagnostic.Err the typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable]
 // and so on.
 //
-// With [symtab.EntriesAny], a function without NOPs is accepted if the library's proofs say that the
-// native engine can replace it; [symtab.Library.HasProofs] should be asked before.
+// With [symtab.EntriesAny], a function without NOPs is accepted if the library's proofs say that
+// the native engine can replace it; [symtab.Library.HasProofs] should be asked before.
 //
-// What the library's facts do not tell is not refused: see [symtab.Library.Complete]. Names of functions
-// that are still patterns are looked up as they stand, so expand first. If c or lib is nil, only
-// what does not need it is checked.
+// What the library's facts do not tell is not refused: see [symtab.Library.Complete]. Names of
+// functions that are still patterns are looked up as they stand, so expand first. If c or lib is
+// nil, only what does not need it is checked.
 func Check(d *Description, c *Container, lib *symtab.Library, entries symtab.Entries) error {
 	k := newChecker(d, c, lib, entries)
 	k.check()
@@ -164,8 +164,8 @@ func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.Lis
 		// A library that was released is in memory as it is: to link it again would make another
 		// one.
 		{d.Target, lib.Name, lib.BuildID, fmt.Sprintf("live patches name a library by a build-id "+
-			"of %d bytes (SHA-1): "+
-			"none can be made for this build of it; leave the build out", buildIDSize)},
+			"of %d bytes (SHA-1): none can be made for this build of it; leave the build "+
+			"out", buildIDSize)},
 	} {
 		if len(f.id) == buildIDSize {
 			continue
@@ -224,8 +224,8 @@ func (k *checker) function(r Replacement, names map[string]Name,
 			"%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
 	case !ok || why != "":
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this "+
-			"build of %s, and a jump over its first "+
-			"instructions is not proven to be safe: %s", n.Text, k.lib.Name,
+			"build of %s, and a jump over its first instructions is not proven to be safe: "+
+			"%s", n.Text, k.lib.Name,
 			cmp.Or(why, k.unknown()))
 	}
 	if why := k.lib.ReliedOn(rows[0].Value); why != "" {

@@ -383,8 +383,8 @@ func TestCheckStripped(t *testing.T) {
 		"#zzz_private:ulpr_counter\nvalue:value_lp": "the library is stripped of what it does " +
 			"not export: add its debuginfo",
 		"zzz_inner:value_lp": "these functions can be replaced: asks, other, outer, second, " +
-			"value, value_alias, versioned, versioned_new, " +
-			"versioned_old; the library is stripped of what it does not export: add its debuginfo",
+			"value, value_alias, versioned, versioned_new, versioned_old; the library is " +
+			"stripped of what it does not export: add its debuginfo",
 		"copy:value_lp": "name the implementations, one by one or by the pattern __copy_*: " +
 			"__copy_fast, __copy_slow, __copy_slow_alias",
 	} {
@@ -427,8 +427,8 @@ func TestCheckLongHints(t *testing.T) {
 	}{
 		"implementations": {image, "copy:value_lp",
 			"name the implementations, one by one or by the pattern __copy_*: __copy_a, " +
-				"__copy_b, __copy_c, __copy_d, __copy_e, __copy_f, " +
-				"__copy_g, __copy_h, __copy_i, __copy_j, ..."},
+				"__copy_b, __copy_c, __copy_d, __copy_e, __copy_f, __copy_g, __copy_h, __copy_i, " +
+				"__copy_j, ..."},
 		"patchable functions": {image, "function_0:value_lp",
 			"25 other functions of libt.so are patchable" + any},
 		"stripped": {strip(t, hidden), "exported:value_lp",

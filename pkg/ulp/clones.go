@@ -83,9 +83,8 @@ func (k *checker) failClones(f *replaced, left map[uint64]string, format string)
 	}
 	slices.Sort(names)
 	k.fail(f.Old, ErrClone, fmt.Sprintf("replace it as well (%s:REPLACEMENT), by a function with "+
-		"the same parameters as it has; "+
-		"or say why that is not needed: \"clones: {accept: REASON}\" for this patch in "+
-		"lpbuild.yaml (ulp packer: --accept-clones)",
+		"the same parameters as it has; or say why that is not needed: \"clones: {accept: "+
+		"REASON}\" for this patch in lpbuild.yaml (ulp packer: --accept-clones)",
 		names[0]), format, f.Old.Text, symtab.SomeOf(names))
 }
 
@@ -120,8 +119,8 @@ func (k *checker) onlyClones(name string) string {
 		names = append(names[:symtab.MaxListed], "...")
 	}
 	return "the compiler has left only " + strings.Join(names, ", ") +
-		" of it: name that, and give the replacement its parameters, " +
-		"which may be others than in the source"
+		" of it: name that, and give the replacement its parameters, which may be others than in " +
+		"the source"
 }
 
 // elsewhere returns a hint if a name of the target is not at the place that the description says,

@@ -98,10 +98,10 @@ func TestParseDescriptionErrors(t *testing.T) {
 		want   string // the diagnostics, one per line
 		length int    // of the first one; 0: not asked
 	}{
-		"empty file": {"", "x.dsc: error: no container is named\nx.dsc: error: no " +
+		"empty file": {"", "x.dsc: error: no container is named\nx.dsc: error: no target is " +
+			"named", 0},
+		"comments only": {"!a\n\n!b", "x.dsc: error: no container is named\nx.dsc: error: no " +
 			"target is named", 0},
-		"comments only": {"!a\n\n!b", "x.dsc: error: no container is named\nx.dsc: error: " +
-			"no target is named", 0},
 		"no target": {"a.so\n", "x.dsc: error: no target is named", 0},
 		"target first": {"@l\na.so\n", "x.dsc:1:1: error: expected the name of the " +
 			"container\nx.dsc:2:1: error: the container has to be named before everything else", 2},
@@ -115,20 +115,20 @@ func TestParseDescriptionErrors(t *testing.T) {
 			"description makes one live patch", 4},
 		"late container": {head + "f:g\nb.so\n", "x.dsc:4:1: error: second container: a " +
 			"description makes one live patch", 4},
-		"two targets": {head + "@m\n", "x.dsc:3:1: error: second target: a live patch " +
-			"changes one library", 2},
+		"two targets": {head + "@m\n", "x.dsc:3:1: error: second target: a live patch changes " +
+			"one library", 2},
 		"empty target": {"a.so\n@\nf:g\n",
 			"x.dsc:2:2: error: expected the path of the library", 1},
-		"dependency": {"a.so\n*b.ulp\n@l\n", "x.dsc:2:1: error: dependencies on other " +
-			"live patches are not supported", 6},
+		"dependency": {"a.so\n*b.ulp\n@l\n", "x.dsc:2:1: error: dependencies on other live " +
+			"patches are not supported", 6},
 		"missing colon": {head + "malloc\n", `x.dsc:3:7: error: expected ":" and the name ` +
 			`of the replacement`, 1},
 		"old name empty": {head + ":g\n", "x.dsc:3:1: error: expected the name of the " +
 			"function to replace", 1},
 		"new name empty": {head + "f:\n",
 			"x.dsc:3:3: error: expected the name of the replacement", 1},
-		"both empty": {head + ":\n", "x.dsc:3:1: error: expected the name of the " +
-			"function to replace\nx.dsc:3:2: error: expected the name of the replacement", 1},
+		"both empty": {head + ":\n", "x.dsc:3:1: error: expected the name of the function to " +
+			"replace\nx.dsc:3:2: error: expected the name of the replacement", 1},
 		"second colon": {head + "f:g:h\n", `x.dsc:3:4: error: second ":" in the line`, 2},
 		"double colon": {head + "f::g\n", "x.dsc:3:3: error: second \":\" in the line\n" +
 			"x.dsc:3:3: error: expected the name of the replacement", 2},
@@ -136,8 +136,8 @@ func TestParseDescriptionErrors(t *testing.T) {
 			"the name of the replacement", 1},
 		"blank in front": {head + " f:g\n", "x.dsc:3:1: error: blank or control character in " +
 			"the name of the function to replace", 1},
-		"tab": {head + "f\t:g\n", "x.dsc:3:2: error: blank or control character " +
-			"in the name of the function to replace", 1},
+		"tab": {head + "f\t:g\n", "x.dsc:3:2: error: blank or control character in the name of " +
+			"the function to replace", 1},
 		"line of blanks": {head + "   \nf:g\n", "x.dsc:3:1: error: line of blanks", 3},
 		"carriage return": {head + "f:g\rh\n", "x.dsc:3:4: error: blank or control character " +
 			"in the name of the replacement", 1},

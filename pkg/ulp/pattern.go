@@ -56,14 +56,12 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 			switch {
 			case leftOut == 1:
 				found.Hint = "one name matches, but no indirect function can choose it, or it is " +
-					"a _chk variant, an indirect function " +
-					"itself, a part or copy that the compiler made, or named elsewhere in the " +
-					"description"
+					"a _chk variant, an indirect function itself, a part or copy that the " +
+					"compiler made, or named elsewhere in the description"
 			case leftOut > 1:
 				found.Hint = fmt.Sprintf("%d names match, but no indirect function can choose "+
-					"them, or they are _chk variants, indirect "+
-					"functions themselves, parts or copies that the compiler made, or named "+
-					"elsewhere in the description", leftOut)
+					"them, or they are _chk variants, indirect functions themselves, parts or "+
+					"copies that the compiler made, or named elsewhere in the description", leftOut)
 			}
 			e.errs = append(e.errs, found)
 		}

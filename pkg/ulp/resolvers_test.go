@@ -80,8 +80,8 @@ func TestPatternChosen(t *testing.T) {
 		for pattern, want := range map[string]string{
 			"__strcspn*": "hint: name the functions, each in a line; by their names these " +
 				"match: __strcspn_c1, __strcspn_sse2, __strcspn_sse42\n",
-			"*_sse2": "*_sse2 does not begin with the name of an indirect function (IFUNC) " +
-				"of libt.so\n",
+			"*_sse2": "*_sse2 does not begin with the name of an indirect function (IFUNC) of " +
+				"libt.so\n",
 			"__strcspn_c*": "hint: one name matches, but no indirect function can choose it",
 		} {
 			if _, err := description(t, head+pattern+":value_lp\n").Expand(ulp.Expansion{},

@@ -16,15 +16,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// CallGraph says which names each function of a container uses, by its name: functions of the
-// container and what is defined elsewhere. A function counts as used if its address is taken, also
-// by a variable that is used; then [ulp.AddressOf] is before its name. It is made of
-// relocatable files in which each function has a section of its own, so that all it uses needs
-// relocations; no code is decoded.
+// CallGraph lists the names that each function of a container uses: functions of the container and
+// names that are defined elsewhere. A name with [ulp.AddressOf] before it is one whose address is
+// taken, by the function or by a variable that it uses. The graph is made from relocatable files in
+// which each function has a section of its own, so that each use has a relocation; no code is
+// decoded.
 type CallGraph map[string][]string
 
-// Chain returns the names by which a function leads to one that is, both included; nil if there are
-// none. A use that follow does not accept leads nowhere.
+// Chain returns the chain of uses from a function to the first name for which is returns true, both
+// included; nil if there is none. Uses that follow rejects are not followed.
 func (g CallGraph) Chain(from string, is func(name string) bool,
 	follow func(name string, address bool) bool) []string {
 	before := map[string]string{}

@@ -36,7 +36,7 @@ type Object struct {
 	Digest    string // of its bytes
 	Container *ulp.Container
 	Warnings  string   // of the compiler that made it
-	Originals []string // see originalsToSee
+	Originals []string // pointers to former code that the container must define
 }
 
 // Objects compiles one patch for one architecture: once, or once per group of builds that gives the
@@ -193,8 +193,8 @@ func (o *Objects) warningFlags() []string {
 	return nil
 }
 
-// probe finds out what the source reads and whether it asks for the build. If it cannot be
-// preprocessed and has not asked until there, it cannot be for any build.
+// probe finds out what the source reads and whether it asks for the build. If
+// preprocessing fails before the source asked for the build, it fails for every build.
 func (o *Objects) probe(ctx context.Context, b *download.Build) error {
 	flags := o.flags(b)
 	text, err := o.compiler.run(ctx, slices.Concat(flags, []string{"-E", "-dU"},

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// survey is what a compiler says of itself: the programs that do the work behind it, and where it
-// looks for headers.
+// survey is what a compiler prints about itself: the programs that it starts, and where it looks
+// for headers.
 type survey struct {
 	// program → what changes when another one is installed in its place
 	Tools map[string]string `json:"tools"`
@@ -20,8 +20,8 @@ type survey struct {
 	Own    []string `json:"own"` // directories of the compiler's own files
 }
 
-// askCompiler finds out with which programs the compiler that was named really works: it may be a
-// script, ccache or distcc.
+// askCompiler determines the programs that a compiler really starts: it may be a script, ccache or
+// distcc.
 func askCompiler(ctx context.Context, c *Compiler, flags []string) (survey, error) {
 	_, said, err := c.start(ctx,
 		slices.Concat(flags, []string{"-E", "-v", "-x", "c", os.DevNull})...)

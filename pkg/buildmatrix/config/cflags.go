@@ -9,10 +9,10 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
-// What "cflags" may say. A package may come from somebody else, and compilers have many options
-// that run programs (plugins, specs, wrappers) or write files (dumps, maps, dependencies), under
-// several names each. So there is a list of those that are known to change nothing but the code
-// that is made.
+// The flags that "cflags" accepts. A package may come from somebody else, and compilers have many
+// options that run programs (plugins, specs, wrappers) or write files (dumps, maps, dependencies),
+// under several names each. So there is a list of those that are known to change nothing but the
+// code that is made.
 
 // plainFlags matches flags that are complete in themselves, and name no file.
 var plainFlags = lazyregexp.New(`^(?:` + strings.Join([]string{
@@ -140,9 +140,9 @@ func isPlain(s string) error {
 
 func notAllowed(s string) error {
 	return fmt.Errorf("%q is not a flag that a package may use: some flags let the compiler run "+
-		"or write something else, so only those are accepted "+
-		"that are known not to (-O, -g, -std=, -W, -D, -U, -f, -m, -l, and -I, -L and -include "+
-		"below the package directory or /usr)", s)
+		"or write something else, so only those are accepted that are known not to (-O, -g, "+
+		"-std=, -W, -D, -U, -f, -m, -l, and -I, -L and -include below the package directory or "+
+		"/usr)", s)
 }
 
 // areWords checks what is passed on to another tool.

@@ -61,7 +61,7 @@ func (d *document) syntax(err error) {
 	d.at(diag.Pos{File: d.file, Line: line, Column: column}, len(source), message, "")
 }
 
-// What bounds a text that is searched for the wrong line: each line costs a look at all before it.
+// Bounds of a text that is searched for the wrong line: each line costs a look at all before it.
 const (
 	maxSearched      = 500      // lines
 	maxSearchedBytes = 16 << 10 // far more than a configuration has

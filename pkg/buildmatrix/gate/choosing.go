@@ -52,9 +52,9 @@ func (s *Subject) choosing(ctx context.Context) ([]Reason, error) {
 		}
 		reasons = append(reasons,
 			ReasonAt("resolver", s.at(r.New, fmt.Sprintf("%q has no parameters and returns the "+
-				"address of a function, as the code of "+
-				"the indirect function %s does, but %s is one of the implementations: who calls "+
-				"it would take the address for its result", r.New.Text, implementations[r.Old.Text],
+				"address of a function, as the code of the indirect function %s does, but %s is "+
+				"one of the implementations: who calls it would take the address for its "+
+				"result", r.New.Text, implementations[r.Old.Text],
 				r.Old.Text), hint)))
 	}
 	return reasons, nil

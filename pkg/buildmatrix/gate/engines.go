@@ -42,8 +42,8 @@ func (s *Subject) Engines(image []byte) (able []string, notes []Reason, err erro
 	if c.StaticTLS {
 		notes = append(notes,
 			Reason{Code: "static-tls", Message: "the container reaches thread-local variables by " +
-				"static offsets " + "(DF_STATIC_TLS): libpulp can load it only as long as the " +
-				"process has static space for them",
+				"static offsets (DF_STATIC_TLS): libpulp can load it only while the process has " +
+				"static space left for them",
 				Hint: "compile with -ftls-model=global-dynamic"})
 	}
 	return able, notes, nil
@@ -109,14 +109,15 @@ func (s *Subject) handlers() []Reason {
 	case !s.Scope.Target.HasHandlers():
 		return []Reason{
 			{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell "+
-				"which functions handle exceptions "+
-				"or cancellation: another version of lpbuild made it, and the native engine may "+
-				"refuse them", s.Scope.Target.Name), Hint: "run lpbuild download again"}}
+				"which functions handle exceptions or cancellation: another version of lpbuild "+
+				"made it, and the native engine may refuse "+
+				"them", s.Scope.Target.Name), Hint: "run lpbuild download again"}}
 	}
 	var reasons []Reason
 	for _, f := range s.Description.Functions {
 		row, ok := s.Scope.Target.Function(f.Old.Text)
-		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch " +
+		hint := "if nothing passes through the replacement, say so: \"unwinding: none\" for this " +
+			"patch " +
 			"in lpbuild.yaml"
 		if row.Patchable {
 			hint = "processes that are started with libpulp.so can be patched; " + hint
@@ -124,28 +125,28 @@ func (s *Subject) handlers() []Reason {
 		if why := s.Scope.Target.Handlers(row.Value); ok && why != "" {
 			reasons = append(reasons,
 				ReasonAt("handlers", s.at(f.Old, fmt.Sprintf("%q cannot be replaced by the "+
-					"native engine in this build of "+
-					"%s: %s, and the unwinder would not find its replacement", f.Old.Text,
+					"native engine in this build of %s: %s, and the unwinder would not find its "+
+					"replacement", f.Old.Text,
 					s.Scope.Target.Name, why), hint)))
 		}
 	}
 	return reasons
 }
 
-// unknownCallers returns a note if nobody has looked for callers that rely on registers which a
-// function leaves alone.
+// unknownCallers returns a note if the catalogue does not tell which callers rely on registers that
+// a function leaves alone.
 func (s *Subject) unknownCallers() []Reason {
 	if s.Scope.Target.Arch != symtab.X86_64 || s.Scope.Target.HasCallers() {
 		return nil
 	}
 	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does "+
-		"not tell which callers in the library rely "+
-		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it",
+		"not tell which callers in the library rely on registers that a function leaves alone "+
+		"(-fipa-ra): another version of lpbuild made it",
 		s.Scope.Target.Name), Hint: "run lpbuild download again"}}
 }
 
 // lostHandlers returns a reason for each function that handles exceptions or cancellation while its
-// replacement does not: by whatever engine, what it cleans up is left then.
+// replacement does not: with either engine, what it should clean up is left then.
 func (s *Subject) lostHandlers(c *ulp.Container) ([]Reason, error) {
 	if s.Patch.Unwinding == ulp.UnwindingNone {
 		return nil, nil

@@ -77,8 +77,8 @@ func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, er
 			taken = append(taken,
 				ReasonAt("recursion",
 					s.at(r.New, fmt.Sprintf(
-						"%q takes the address of the function that it replaces, "+
-							"and a call by that would lead back to it: %s → %s", r.New.Text,
+						"%q takes the address of the function that it replaces, and a call by "+
+							"that would lead back to it: %s → %s", r.New.Text,
 						strings.Join(visible(chain), " → "), r.New.Text), hint)))
 		}
 	}
@@ -92,8 +92,8 @@ func (s *Subject) recursive(ctx context.Context) (reasons, accepted []Reason, er
 func (s *Subject) recursionHint(r ulp.Replacement, called string) string {
 	if strings.HasPrefix(called, "mem") {
 		return fmt.Sprintf("if no source calls %s, the compiler makes that of a loop: "+
-			"-fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" "+
-			"keep it from that", called)
+			"-fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" keep it from "+
+			"that", called)
 	}
 	hint := fmt.Sprintf("do the work without %s", called)
 	if pointer := s.pointerTo(r); pointer != "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// strangers returns a reason for each library that the container needs and that nobody knows to be
-// there.
+// strangers returns a reason for each library that the container needs and that is not known to be
+// loaded.
 func (s *Scope) strangers(c *ulp.Container) []Reason {
 	var reasons []Reason
 	for _, soname := range c.Needed {
@@ -174,8 +174,7 @@ func (s *Scope) inheritedNeed(need symtab.Need) bool {
 }
 
 const hintStatic = "name a static function or variable of the library by a reference " +
-	"(#variable:pointer); " +
-	"a function that only newer builds have must be copied into the source"
+	"(#variable:pointer); a function that only newer builds have must be copied into the source"
 
 // symbolProblem says what is wrong with an undefined symbol; "" if nothing is.
 func (s *Scope) symbolProblem(u symtab.Undefined) (problem, hint string) {

@@ -95,8 +95,8 @@ func trusting(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: its authority is not among the system's certificates; set "+
-		"SSL_CERT_FILE to a file or SSL_CERT_DIR to a "+
-		"directory of certificates to use in their place", err)
+		"SSL_CERT_FILE to a file or SSL_CERT_DIR to a directory of certificates to use in their "+
+		"place", err)
 }
 
 // temporary reports whether another attempt may succeed: the server said so, or the connection

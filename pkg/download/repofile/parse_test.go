@@ -150,8 +150,8 @@ func TestParseErrors(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"key before section": {"name=x\n", "x.repo:1:1: error: this key is before the first " +
 			"[section]"},
-		"no key": {"[a]\nbaseurl=/a\nnonsense\n", "x.repo:3:1: error: neither a " +
-			"[section], nor key=value, nor a comment"},
+		"no key": {"[a]\nbaseurl=/a\nnonsense\n", "x.repo:3:1: error: neither a [section], nor " +
+			"key=value, nor a comment"},
 		"section not closed": {"[a\n", "x.repo:1:1: error: a section header is [alias]"},
 		"section with more": {"[a] b\nbaseurl=/a\n", "x.repo:1:1: error: a section header is " +
 			"[alias]"},
@@ -161,18 +161,15 @@ func TestParseErrors(t *testing.T) {
 			`x.repo:3:1: error: repository "a" occurs twice, first in line 1`},
 		"boolean": {"[a]\nbaseurl=/a\nenabled=perhaps\n",
 			`x.repo:3:1: error: enabled is "perhaps": write 1 or 0`},
-		"no URL": {"[a]\nname=a\n", "x.repo:1:1: error: repository a has no " +
-			"baseurl"},
-		"relative": {"[a]\nbaseurl=srv/repo\n", "x.repo:2:1: error: repository a: " +
-			"srv/repo is neither a URL nor an absolute path"},
+		"no URL": {"[a]\nname=a\n", "x.repo:1:1: error: repository a has no baseurl"},
+		"relative": {"[a]\nbaseurl=srv/repo\n", "x.repo:2:1: error: repository a: srv/repo is " +
+			"neither a URL nor an absolute path"},
 		"no scheme": {"[a]\nbaseurl=user:s3cret@host/r\n",
 			"x.repo:2:1: error: repository a: *** is neither a URL nor an absolute path"},
 		"credentials elsewhere": {"[a]\nbaseurl=/a\ncredentials=/etc/shadow\n",
 			`x.repo:2:1: error: credentials file "/etc/shadow": give its name without a directory`},
-		"NUL": {"[a]\nname=\x00\n", "x.repo:2:1: error: this line is not valid " +
-			"UTF-8"},
-		"not UTF-8": {"[a]\nname=\xff\n", "x.repo:2:1: error: this line is not valid " +
-			"UTF-8"},
+		"NUL":       {"[a]\nname=\x00\n", "x.repo:2:1: error: this line is not valid UTF-8"},
+		"not UTF-8": {"[a]\nname=\xff\n", "x.repo:2:1: error: this line is not valid UTF-8"},
 		"too large": {strings.Repeat("#", repofile.MaxSize+1),
 			"x.repo: error: a .repo file may have at most 1048576 bytes, this one has 1048577"},
 		"second of two": {"[a]\nbaseurl=ftp://h/\n[b]\nbaseurl=x\n",

@@ -71,8 +71,8 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if fi.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("open store: %s: this directory is world-writable: "+
-			"fix that with chmod o-w, or set %s", dir, envDir)
+		return nil, fmt.Errorf("open store: %s: this directory is world-writable: fix that with "+
+			"chmod o-w, or set %s", dir, envDir)
 	}
 	for _, sub := range []string{blobsDir, partsDir, recordsDir, tmpDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {

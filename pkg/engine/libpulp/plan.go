@@ -321,8 +321,7 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 		}
 		if plan.target.Segment(entry).Perm&rtld.PermRead == 0 {
 			return verdict(ErrNotPatchable, "%q is in code that cannot be read, and libpulp's "+
-				"detour reads its destination there: the "+
-				"native engine can replace it", f.Old)
+				"detour reads its destination there: the native engine can replace it", f.Old)
 		}
 		was, err := r.mem.Prologue(ctx, entry, symtab.X86_64)
 		if err != nil {

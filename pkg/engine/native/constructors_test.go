@@ -20,12 +20,11 @@ int f(void) { return done; }
 		code string // of begin, which is the constructor
 		good bool
 	}{
-		"far": {"jmp work", false},
-		"near": {".byte 0xeb, near - . - 1; nop; near: movl $1, " +
-			"done(%rip); ret", false},
+		"far":          {"jmp work", false},
+		"near":         {".byte 0xeb, near - . - 1; nop; near: movl $1, done(%rip); ret", false},
 		"with a frame": {"push %rbp; mov %rsp, %rbp; pop %rbp; jmp work", false},
-		"with a frame, near": {"push %rbp; mov %rsp, %rbp; pop %rbp; .byte 0xeb, near " +
-			"- . - 1; nop; near: movl $1, done(%rip); ret", false},
+		"with a frame, near": {"push %rbp; mov %rsp, %rbp; pop %rbp; .byte 0xeb, near - . - 1; " +
+			"nop; near: movl $1, done(%rip); ret", false},
 		"with a landing mark": {"endbr64; jmp work", false},
 		"to a place outside":  {".byte 0xe9, 0, 0, 0, 0x40", false},
 		"as gcc's":            {".byte 0xe9; .long work_ - . - 4; " + clones, true},
@@ -37,8 +36,8 @@ int f(void) { return done; }
 			"work_ - . - 4; " + clones, true},
 		"as gcc's, but not quite": {".byte 0xe9; .long work_ - . - 4; work_: nop;" +
 			strings.TrimPrefix(clones, "work_:"), false},
-		"as others'": {".byte 0xe9; .long work_ - . - 4; work_: lea done(%rip), " +
-			"%rdi; lea done(%rip), %rax; cmp %rdi, %rax; ret", true},
+		"as others'": {".byte 0xe9; .long work_ - . - 4; work_: lea done(%rip), %rdi; lea " +
+			"done(%rip), %rax; cmp %rdi, %rax; ret", true},
 		"with another one behind": {".byte 0xe9; .long work_ - . - 4;" + clones +
 			`.pushsection .init_array, \"aw\", @init_array; .quad begin; .quad work; .popsection`,
 			false},

@@ -39,8 +39,8 @@ func TestContainers(t *testing.T) {
 		"descriptors": {source: "extern __thread int x; int *f(void) { return &x; }",
 			flags: []string{"-mtls-dialect=gnu2"}, want: "TLS descriptors"},
 		"foreign TLS": {source: "extern __thread int x; int *f(void) { return &x; }"},
-		"IFUNC": {source: "static int a(void) { return 1; } static void *r(void) { return " +
-			"a; } int f(void) __attribute__((ifunc(\"r\"))); ", want: "indirect function (IFUNC)"},
+		"IFUNC": {source: "static int a(void) { return 1; } static void *r(void) { return a; } " +
+			"int f(void) __attribute__((ifunc(\"r\"))); ", want: "indirect function (IFUNC)"},
 		"local IFUNC": {source: "static int a(void) { return 1; } static void *r(void) { return " +
 			"a; } static int f(void) __attribute__((ifunc(\"r\"))); int g(void) { return f() + " +
 			"1; }", want: "indirect function (IFUNC)"},

@@ -12,8 +12,8 @@ import (
 
 // shapes are the functions of testdata/shapes.S and shapes.cc.
 var shapes = strings.Fields("branch branches near loop skip tail pointer call call_first " +
-	"call_pointer call_argument call_field short zero " +
-	"rep memory compare throws virtual recursion switch")
+	"call_pointer call_argument call_field short zero rep memory compare throws virtual " +
+	"recursion switch")
 
 // shaped starts a process that calls them in threads, and makes the live patch that replaces them
 // all.

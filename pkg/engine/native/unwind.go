@@ -49,8 +49,8 @@ func checkUnwinding(f *elfx.File, im *image, symbols []symbol,
 	}
 	if len(throwing) > 0 {
 		errs = append(errs, &ContainerError{"may-throw", fmt.Sprintf("it uses C++ functions that "+
-			"may throw (%s), and an exception that "+
-			"reaches its frames ends the process", someOf(throwing)),
+			"may throw (%s), and an exception that reaches its frames ends the "+
+			"process", someOf(throwing)),
 			"use what cannot throw, as C functions and new (std::nothrow); or if none of them " +
 				"throws say \"unwinding: none\" for this patch in lpbuild.yaml"})
 	}

@@ -195,8 +195,8 @@ func TestNewPatchUnwinding(t *testing.T) {
 			[]string{"__gcc_personality_v0"}},
 		"ends its thread": {"#include <pthread.h>\nvoid f(void) { pthread_exit(0); }", nil,
 			"unwinding", []string{"pthread_exit"}},
-		"handler in C": {"#include <pthread.h>\nvoid g(void); void c(void *); void f(void) " +
-			"{ pthread_cleanup_push(c, 0); g(); pthread_cleanup_pop(0); }", nil, "", nil},
+		"handler in C": {"#include <pthread.h>\nvoid g(void); void c(void *); void f(void) { " +
+			"pthread_cleanup_push(c, 0); g(); pthread_cleanup_pop(0); }", nil, "", nil},
 		"C++":    {extern + "int f(int a) { return a + 1; }", nil, "", nil},
 		"delete": {extern + "void f(int *p) { delete p; delete[] p; }", nil, "", nil},
 		"delete, sized": {extern + "void f(long *p) { operator delete(p, 8ul); operator " +

@@ -50,8 +50,8 @@ func TestWaysIn(t *testing.T) {
 		"a local symbol": {"inside:", "", nil, "another symbol", true},
 		"an FDE": {".cfi_endproc; .cfi_startproc", "", nil, "another function begins",
 			false},
-		"a landing pad": {"", ".section .gcc_except_table, \"a\"\ntable: .byte 0xff, 0xff, " +
-			"1; .uleb128 2f - 1f; 1: .uleb128 0, 7, 1, 0; 2:", nil, "a handler of exceptions",
+		"a landing pad": {"", ".section .gcc_except_table, \"a\"\ntable: .byte 0xff, 0xff, 1; " +
+			".uleb128 2f - 1f; 1: .uleb128 0, 7, 1, 0; 2:", nil, "a handler of exceptions",
 			false},
 		"a pointer": {"", ".section .data.rel.ro, \"aw\"; .balign 8; .quad .Lmid", nil,
 			"a pointer", false},

@@ -63,8 +63,8 @@ type entryFormat struct {
 var entryFormats = map[symtab.Arch]entryFormat{symtab.X86_64: entryX86, symtab.PPC64LE: entryPower}
 
 // Prologue reads the entry of a function at an address of its symbol. What is there need not be a
-// function of the process's own: the caller takes the address from [rtld.Symbols] or from the catalogue,
-// within [rtld.Library.Segments].
+// function of the process's own: the caller takes the address from [rtld.Symbols] or from the
+// catalogue, within [rtld.Library.Segments].
 //
 // The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address
 // that no function can have, or [symtab.ErrUnsupported] for an architecture that is not known.

@@ -20,8 +20,8 @@ var (
 	ErrLoading = errors.New("the dynamic loader is at work: try again")
 	// ErrUnlisted means that the loader does not list the library, where other symbols would be
 	// looked up.
-	ErrUnlisted = errors.New("the dynamic loader does not list the library: a " +
-		"link namespace of its own (dlmopen), before glibc 2.35")
+	ErrUnlisted = errors.New("the dynamic loader does not list the library: a link namespace of " +
+		"its own (dlmopen), before glibc 2.35")
 	// ErrUnresolved means that it is not known what a reference is to be bound to.
 	ErrUnresolved = errors.New("symbol not found in the process")
 	// ErrStatic is the ErrUnresolved of a program without a dynamic loader.

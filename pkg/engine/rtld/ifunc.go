@@ -26,8 +26,7 @@ func (m *LinkMaps) Implementation(ctx context.Context, b Binding) (uint64, error
 		}
 	}
 	return 0, fmt.Errorf("%q is an indirect function (IFUNC) that nothing in the process is "+
-		"bound to yet, so that its "+
-		"implementation is not known: %w", b.Symbol.Name, ErrUnresolved)
+		"bound to yet, so that its implementation is not known: %w", b.Symbol.Name, ErrUnresolved)
 }
 
 // slotOf searches one library's relocations for a slot that holds the implementation; 0: there is

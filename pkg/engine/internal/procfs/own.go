@@ -14,8 +14,7 @@ import (
 // ErrForeign means that a proc file system shows another PID namespace than that of this process,
 // as after "unshare -p" without --mount-proc. Its numbers mean other processes here, or none.
 var ErrForeign = errors.New("it shows the processes of another PID namespace, where numbers mean " +
-	"other processes: " +
-	"run lpbuild where that proc belongs, or mount proc in this namespace")
+	"other processes: run lpbuild where that proc belongs, or mount proc in this namespace")
 
 // checked are the roots for which CheckOwn has returned nil.
 var checked sync.Map

@@ -137,8 +137,8 @@ func TestParseMapping(t *testing.T) {
 			with(func(m *Mapping) { m.Path = append(path(), " x  y "...) })},
 		"shared": {strings.Replace(lib, "r-xp", "-w-s", 1),
 			with(func(m *Mapping) { m.Perm = PermWrite | PermShared })},
-		"vsyscall": {"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 " +
-			"0                  [vsyscall]", &Mapping{Start: 0xffffffffff600000,
+		"vsyscall": {"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  " +
+			"[vsyscall]", &Mapping{Start: 0xffffffffff600000,
 			End: 0xffffffffff601000, Perm: PermExec, Path: []byte("[vsyscall]")}},
 		"empty":         {"", nil},
 		"no fields":     {"7f1122334000-7f1122336000", nil},
