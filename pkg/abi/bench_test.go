@@ -43,3 +43,23 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkParse reads the facts file of this machine's C library, as the gate does.
+func BenchmarkParse(b *testing.B) {
+	f, id := libcDebuginfo(b)
+	facts, err := abi.Read(f, abi.Options{BuildID: id})
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := facts.Bytes()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(len(data)), "bytes")
+	for b.Loop() {
+		if _, err := abi.Parse(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(data)), "bytes")
+}

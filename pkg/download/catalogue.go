@@ -23,7 +23,7 @@ import (
 const CatalogueDir = "catalogue"
 
 // catalogueVersion changes whenever the same RPM yields different catalogue files.
-const catalogueVersion = "7"
+const catalogueVersion = "8"
 
 // digestDigits is the number of digits of a file's SHA-256 in its name.
 const digestDigits = 16
@@ -102,9 +102,12 @@ func leftovers(dir string) []string {
 			if err != nil || !e.Type().IsRegular() {
 				return nil
 			}
-			stem, isJSON := strings.CutSuffix(e.Name(), ".json")
+			stem, ours := strings.CutSuffix(e.Name(), ".json")
+			if !ours {
+				stem, ours = strings.CutSuffix(e.Name(), factsSuffix)
+			}
 			_, digits, _ := cutLast(stem, "-")
-			if info, err := e.Info(); err != nil || !isJSON || len(digits) != digestDigits ||
+			if info, err := e.Info(); err != nil || !ours || len(digits) != digestDigits ||
 				time.Since(info.ModTime()) < leftoverAge {
 				return nil
 			}

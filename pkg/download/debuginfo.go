@@ -52,6 +52,8 @@ type foundDebuginfo struct {
 	pkg    *File
 	digest digest.Digest
 	files  map[string]string // path of a library → file with its debuginfo
+	// base name of a file that dwz made for several others → file
+	supplements map[string]string
 }
 
 // debuginfo extracts the debuginfo of the wanted libraries from the package that was built together
@@ -95,6 +97,7 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 		return nil
 	}
 	x.build.Debuginfo, x.chosen, x.debug = best.pkg, &best.digest, best.files
+	x.supplements = best.supplements
 	x.warnMissing(sortedKeys(paths), len(candidates))
 	return nil
 }
@@ -126,7 +129,8 @@ func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths [
 	if err != nil {
 		return nil, err
 	}
-	f := &foundDebuginfo{pkg: file, digest: d.Checksum, files: map[string]string{}}
+	f := &foundDebuginfo{pkg: file, digest: d.Checksum, files: map[string]string{},
+		supplements: map[string]string{}}
 	names := map[string]string{} // path of a library → file in the package
 	var want []string
 	for _, p := range paths {
@@ -135,10 +139,18 @@ func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths [
 			want = append(want, name)
 		}
 	}
+	var supplements []string
+	if len(want) > 0 {
+		supplements = supplementaryFiles(rpm)
+	}
+	want = append(want, supplements...)
 	slices.Sort(want)
 	got := map[string]string{}
 	if err := x.extract(ctx, rpm, slices.Compact(want), sub, got); err != nil {
 		return nil, odd(fmt.Errorf("%s: %w", file.URL, err))
+	}
+	for _, name := range supplements {
+		f.supplements[path.Base(name)] = got[name]
 	}
 	for p, name := range names {
 		if _, err := symtab.OpenLibrary(x.files[p],

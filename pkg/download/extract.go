@@ -84,9 +84,11 @@ type extraction struct {
 	wanted []wantedLibrary
 	files  map[string]string // path in the package → file
 	// path in the package → parsed file, for those that are libraries
-	seen   map[string]*symtab.Library
-	debug  map[string]string // path of a library in the package → file with its debuginfo
-	chosen *digest.Digest    // of the package with the debuginfo
+	seen  map[string]*symtab.Library
+	debug map[string]string // path of a library in the package → file with its debuginfo
+	// base name of a file that dwz made for several others → file
+	supplements map[string]string
+	chosen      *digest.Digest // of the package with the debuginfo
 }
 
 // libraries extracts the wanted libraries, and all others whose symbols a live patch may need.
@@ -216,9 +218,12 @@ func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, er
 	d := digest.OfBytes(catalogue)
 	lib := &Library{
 		Name: w.name, Variant: w.Variant, Path: w.Path, BuildID: hex.EncodeToString(parsed.BuildID),
-		Catalogue: x.fileName(base, d), Pinned: d,
+		Catalogue: x.fileName(base, d, ".json"), Pinned: d,
 	}
 	if err := lib.check(); err != nil {
+		return nil, err
+	}
+	if err := x.facts(ctx, lib, base); err != nil {
 		return nil, err
 	}
 	_, err = x.run.Store.Put(ctx, d, bytes.NewReader(catalogue), int64(len(catalogue)))
@@ -226,16 +231,16 @@ func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, er
 }
 
 // fileName returns the name of a file in the catalogue:
-// ARCH/PLATFORM/PACKAGE/VERSION-RELEASE/BASE-DIGEST.json. The digest distinguishes two libraries
-// with one base name in a build, and a file that a lock names never changes.
-func (x *extraction) fileName(base string, d digest.Digest) string {
+// ARCH/PLATFORM/PACKAGE/VERSION-RELEASE/BASE-DIGEST with a suffix. The digest distinguishes two
+// libraries with one base name in a build, and a file that a lock names never changes.
+func (x *extraction) fileName(base string, d digest.Digest, suffix string) string {
 	b := x.build
 	evr := b.Version + "-" + b.Release
 	if b.Epoch != 0 {
 		evr = fmt.Sprintf("%d_%s", b.Epoch, evr)
 	}
 	return path.Join(CatalogueDir, b.Arch, x.run.Product, b.Name, evr, base+"-"+
-		d.Hex[:digestDigits]+".json")
+		d.Hex[:digestDigits]+suffix)
 }
 
 // exports lists what every shared library of the build exports. Of several with one SONAME it takes
@@ -286,7 +291,7 @@ func (x *extraction) storeExports(ctx context.Context, exports *ExportList) erro
 		return err
 	}
 	d := digest.OfBytes(data)
-	x.build.Exports = &Exports{File: x.fileName("exports", d), Digest: d}
+	x.build.Exports = &Exports{File: x.fileName("exports", d, ".json"), Digest: d}
 	_, err = x.run.Store.Put(ctx, d, bytes.NewReader(data), int64(len(data)))
 	return err
 }
@@ -323,7 +328,8 @@ func (r *run) recall(ctx context.Context, key string) (*extracted, bool) {
 	}
 	for _, lib := range e.Libraries {
 		if lib.check() != nil || !r.isWhole(ctx, lib.Pinned) || !r.Store.Has(lib.Digest) ||
-			lib.Debuginfo != nil && !r.Store.Has(*lib.Debuginfo) {
+			lib.Debuginfo != nil && !r.Store.Has(*lib.Debuginfo) ||
+			lib.Facts != nil && !r.isWhole(ctx, lib.Facts.Digest) {
 			return nil, false
 		}
 	}

@@ -100,6 +100,16 @@ type Library struct {
 	// file below the package directory, with slashes
 	Catalogue string        `json:"catalogue"`
 	Pinned    digest.Digest `json:"catalogue_digest"`
+	// what the debuginfo says about types and functions; nil if that is not known
+	Facts *Facts `json:"facts,omitempty"`
+	// why it is not known
+	NoFacts string `json:"no_facts,omitempty"`
+}
+
+// Facts names the file with the facts that pkg/abi read from a library's debuginfo.
+type Facts struct {
+	File   string        `json:"file"`
+	Digest digest.Digest `json:"digest"`
 }
 
 // IsPatched reports whether patches name a library of the build. A build that is not patched is in
@@ -248,7 +258,7 @@ func (b *Build) check() error {
 		return errors.New("the RPM has no digest")
 	}
 	if b.Exports != nil {
-		if err := checkLocal("exports", b.Exports.File); err != nil {
+		if err := checkLocal("exports", b.Exports.File, ".json"); err != nil {
 			return err
 		}
 		if b.Exports.Digest.IsZero() {
@@ -268,7 +278,8 @@ func (b *Build) check() error {
 func (b *Build) files() iter.Seq2[string, digest.Digest] {
 	return func(yield func(string, digest.Digest) bool) {
 		for _, lib := range b.Libraries {
-			if !yield(lib.Catalogue, lib.Pinned) {
+			if !yield(lib.Catalogue, lib.Pinned) ||
+				lib.Facts != nil && !yield(lib.Facts.File, lib.Facts.Digest) {
 				return
 			}
 		}
@@ -287,7 +298,7 @@ func (lib *Library) check() error {
 			return err
 		}
 	}
-	if err := checkLocal("catalogue", lib.Catalogue); err != nil {
+	if err := checkLocal("catalogue", lib.Catalogue, ".json"); err != nil {
 		return err
 	}
 	if raw, err := hex.DecodeString(lib.BuildID); err != nil || len(raw) == 0 || len(raw) > 64 {
@@ -295,6 +306,14 @@ func (lib *Library) check() error {
 	}
 	if lib.Pinned.IsZero() {
 		return errors.New("the catalogue has no digest")
+	}
+	if lib.Facts != nil {
+		if err := checkLocal("facts", lib.Facts.File, factsSuffix); err != nil {
+			return err
+		}
+		if lib.Facts.Digest.IsZero() {
+			return errors.New("the facts have no digest")
+		}
 	}
 	return nil
 }
@@ -310,10 +329,10 @@ func checkElement(what, s string) error {
 	return nil
 }
 
-func checkLocal(what, s string) error {
+func checkLocal(what, s, suffix string) error {
 	if s == "" || len(s) > 1024 || strings.ContainsAny(s, "\\\x00") || !filepath.IsLocal(s) ||
 		path.Clean(s) != s ||
-		!strings.HasPrefix(s, CatalogueDir+"/") || !strings.HasSuffix(s, ".json") {
+		!strings.HasPrefix(s, CatalogueDir+"/") || !strings.HasSuffix(s, suffix) {
 		return fmt.Errorf("%s %.80q is not a path in the catalogue", what, s)
 	}
 	return nil

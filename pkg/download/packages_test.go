@@ -45,6 +45,8 @@ const (
 	byBuildID                  // by path, with links by build-id as rpmbuild makes them
 	byPathOnly                 // by path
 	ofOtherBuild               // by path, but the files are of another build of the libraries
+	dwzed                      // by path, and dwz moved what they share to a file of its own
+	dwzedPart                  // the same without that file
 )
 
 var packageSpec = template.Must(template.New("").Parse(`
@@ -165,6 +167,15 @@ func (p testPackage) install(t *testing.T, top, root string, l testLibrary) {
 		if err := os.Symlink("../.."+l.Path+path.Base(debug)[len(path.Base(l.Path)):],
 			link); err != nil && !os.IsExist(err) {
 			t.Fatal(err) // two files of one build share the link
+		}
+	case dwzed, dwzedPart:
+		common := filepath.Join(root, "usr/lib/debug/.dwz", p.Name+".x86_64")
+		makeDir(t, filepath.Dir(common))
+		runTool(t, top, "cp", debug, "copy.debug")
+		runTool(t, top, "dwz", "-m", common, "-M", "../../.dwz/"+p.Name+".x86_64", debug,
+			"copy.debug")
+		if p.Debuginfo == dwzedPart {
+			runTool(t, top, "rm", common)
 		}
 	case ofOtherBuild:
 		writeFile(t, filepath.Join(top, code), l.Code+"\nint other_build(void) { return 1; }\n")
