@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/abi"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
@@ -52,7 +53,7 @@ func (x *extraction) facts(ctx context.Context, lib *Library, base string) error
 }
 
 func (x *extraction) readFacts(file, buildID string) ([]byte, error) {
-	f, err := os.Open(file)
+	f, _, err := regularfile.Open(file)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func (x *extraction) readFacts(file, buildID string) ([]byte, error) {
 			if alt == "" {
 				return nil, fmt.Errorf("the debuginfo package does not have it: %w", fs.ErrNotExist)
 			}
-			f, err := os.Open(alt)
+			f, _, err := regularfile.Open(alt)
 			if err != nil {
 				return nil, err
 			}
